@@ -1,0 +1,8 @@
+//go:build tools
+
+// Package tools pins what is built here; nothing of it is compiled into anything else.
+package tools
+
+import (
+	_ "github.com/helm-unittest/helm-unittest/cmd/helm-unittest"
+)

@@ -1,0 +1,1 @@
+"""The only importers of kubernetes, urllib3 and cryptography; they translate errors once."""

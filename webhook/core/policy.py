@@ -1,0 +1,109 @@
+"""What an operator decides, with the reason beside each default.
+
+These are the parsed values; webhook/settings.py reads them from the configuration file
+and tells all faults at once. The effective policy travels inside the snapshot, so that a
+captured file explains itself and the server needs no configuration of its own. They are
+written out in full, defaults too: a replay must not change because a later release does.
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+
+from webhook.core.model import Requirement, Taint, Value
+
+
+class Mode(StrEnum):
+    """How far spot-balancer may go: only look, patch new pods, or also move running ones."""
+
+    OBSERVE = "observe"
+    INJECT = "inject"
+    MOVE = "move"
+
+
+class PlacementMode(StrEnum):
+    """A wish the scheduler weighs, or a demand it must meet."""
+
+    PREFERRED = "preferred"
+    REQUIRED = "required"
+
+
+class SpotWish(StrEnum):
+    """``auto`` follows the evidence, ``always`` and ``never`` need none."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class IdlePolicy(Value, frozen=True, omit_defaults=False):
+    """When a workload counts as idle. Every signal must be low; any one high means active."""
+
+    window: timedelta = timedelta(minutes=60)
+    """Look-back. On real traces the largest value of one hour predicts the next with precision 0.97; shorter windows flap."""
+    rate_window: timedelta = timedelta(minutes=5)
+    """Range of each rate: five scrapes of the common 60 s, so that one lost scrape leaves a value."""
+    step: timedelta = timedelta(minutes=1)
+    """Rates are taken every minute: windows side by side would see nothing of what happens on their border."""
+    cpu_share_of_request: float = 0.05
+    """Idle below this share of the CPU requests, where it is more than the floor."""
+    cpu_floor_cores: float = 0.010
+    """A runtime's housekeeping costs a few millicores; without a floor, pods with small requests never rest. Per pod."""
+    received_bytes_per_second: float = 1000.0
+    """Received only, per pod: answering a scrape alone sends more than this, so sent bytes say nothing."""
+    leave_factor: float = 2.0
+    """Active above idle's threshold times this: the gap keeps a workload at the border from flapping."""
+    leave_window: timedelta = timedelta(minutes=2)
+    """Active is looked for in the last two minutes, or four scrape intervals if that is longer: waking must be quick."""
+    scrape_interval: timedelta = timedelta(seconds=60)
+    """The slowest scrape of the metrics used; 60 s is the common default of Prometheus."""
+    startup_grace: timedelta = timedelta(minutes=5)
+    """CPU in a pod's first minutes counts neither way, or our own moves would poison the evidence."""
+    min_coverage: float = 0.8
+    """Pod-time seen over pod-time existed; below it a run is unknown."""
+    max_clock_skew: timedelta = timedelta(seconds=30)
+    """Between our clock and the Date header of Prometheus; beyond it ages cannot be told."""
+
+
+class SidePolicy(Value, frozen=True, omit_defaults=False):
+    """How evidence becomes a side: slow to spot, quick back."""
+
+    idle_runs_to_spot: int = 5
+    """Idle runs in a row before spot. One look-back already holds an hour; five runs keep one odd sweep from deciding."""
+    evidence_ttl: timedelta = timedelta(hours=1)
+    """Without good evidence for this long, patch nothing and move nothing; running pods stay."""
+    heartbeat_ttl: timedelta = timedelta(minutes=10)
+    """A book nobody has touched for ten runs of the monitor is old news."""
+
+
+class SpotPool(Value, frozen=True):
+    """A pool that an autoscaler can grow from nothing, so that no live node shows its marker.
+
+    ``marker`` is the alternative its nodes will match, ``taints`` those they will carry.
+    """
+
+    name: str
+    marker: tuple[Requirement, ...]
+    taints: tuple[Taint, ...] = ()
+
+
+class Policy(Value, frozen=True, omit_defaults=False):
+    """The whole of it. ``mode`` observes until an operator says otherwise."""
+
+    mode: Mode = Mode.OBSERVE
+    placement: PlacementMode = PlacementMode.PREFERRED
+    preferred_weight: int = 100
+    """Of our preference in node affinity, 1..100."""
+    max_spot: str = "100%"
+    """Share or count of a workload's pods on spot, as ``50%`` or ``3``."""
+    idle: IdlePolicy = IdlePolicy()
+    sides: SidePolicy = SidePolicy()
+    kinds: tuple[str, ...] = ("Deployment", "CronJob")
+    """Kinds handled without a rule or annotation that names them; others need ``spot: always`` or a rule."""
+    excluded_namespaces: tuple[str, ...] = ("kube-system", "kube-public", "kube-node-lease")
+    spot_labels: tuple[tuple[Requirement, ...], ...] = ()
+    """Markers of spot nodes beside the provider table, each a conjunction."""
+    spot_taints: tuple[Taint, ...] = ()
+    """Taints that may be tolerated beside the provider table's markers; an empty value matches any."""
+    spot_pools: tuple[SpotPool, ...] = ()
+    pause: tuple[str, ...] = ()
+    """Of ``injection``, ``moves``, ``scoring``; takes effect within one refresh of the snapshot."""

@@ -1,0 +1,50 @@
+"""The world at one moment, immutable: all that a decision may look at."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+
+from webhook.core.model import Namespace, Node, Value, Workload, WorkloadKey
+from webhook.core.policy import Policy
+
+SCHEMA_VERSION = 1
+
+
+class Meta(Value, frozen=True, omit_defaults=False):
+    """About a snapshot: ``captured_at`` is its "now" when it is a file; ``book_heartbeat`` the monitor's last run.
+
+    ``versions`` names the parts that it was taken from, for a file that is to be replayed.
+    """
+
+    captured_at: datetime
+    schema_version: int = SCHEMA_VERSION
+    generation: int = 0
+    book_heartbeat: datetime | None = None
+    policy: Policy = Policy()
+    source: str = ""
+    versions: dict[str, str] = {}
+
+
+class Snapshot:
+    """Indexed once, read many times. All mappings are read-only.
+
+    ``controllers`` leads from (namespace, kind, name) of a pod's controller to its workload's key.
+    """
+
+    __slots__ = ("controllers", "meta", "namespaces", "nodes", "workloads")
+
+    def __init__(
+        self,
+        meta: Meta,
+        *,
+        nodes: Iterable[Node] = (),
+        namespaces: Iterable[Namespace] = (),
+        workloads: Iterable[Workload] = (),
+    ) -> None:
+        self.meta = meta
+        self.nodes: Mapping[str, Node] = MappingProxyType({n.name: n for n in nodes})
+        self.namespaces: Mapping[str, Namespace] = MappingProxyType({n.name: n for n in namespaces})
+        self.workloads: Mapping[WorkloadKey, Workload] = MappingProxyType({w.key: w for w in workloads})
+        self.controllers: Mapping[tuple[str, str, str], WorkloadKey] = MappingProxyType(
+            {(w.key.namespace, c.kind, c.name): w.key for w in self.workloads.values() for c in w.controllers},
+        )

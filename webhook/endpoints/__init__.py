@@ -1,0 +1,1 @@
+"""Bytes in, Reply out; the same functions behind Flask and the hot routes."""

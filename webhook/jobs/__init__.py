@@ -1,0 +1,1 @@
+"""The imperative shell: reads ports, calls the core, writes ports."""

@@ -1,0 +1,51 @@
+"""What jobs need from the world: small protocols, owned here, implemented in adapters and in tests/fakes.py."""
+
+from datetime import datetime
+from typing import Protocol
+
+from webhook.core.book import Book
+from webhook.core.census import Census
+from webhook.core.policy import IdlePolicy
+from webhook.core.snapshot import Snapshot
+from webhook.core.usage import NodeUsage, UsageSweep
+
+
+class Clock(Protocol):
+    """Wall-clock time; only a front door makes a real one."""
+
+    def __call__(self) -> datetime:
+        """Return now, aware, in UTC."""
+
+
+class ClusterReader(Protocol):
+    def census(self) -> Census:
+        """Read the cluster once. Raises ClusterError when nodes or pods cannot be read at all."""
+
+
+class UsageSource(Protocol):
+    def sweep(self, policy: IdlePolicy) -> UsageSweep:
+        """Ask for every pod's use, with a number of queries that does not grow. Raises UsageUnavailable."""
+
+    def node_usage(self, policy: IdlePolicy) -> NodeUsage:
+        """Ask what each node uses. Raises UsageUnavailable."""
+
+
+class VerdictBook(Protocol):
+    def read(self) -> Book:
+        """The whole book; an empty one where none was ever written. Raises ClusterError."""
+
+    def write(self, old: Book, new: Book) -> int:
+        """Write what differs from ``old``, control last; return how many objects. Raises ClusterError."""
+
+
+class SnapshotView(Protocol):
+    def current(self) -> Snapshot | None:
+        """The newest whole snapshot, None before the first. Never blocks."""
+
+    def now(self) -> datetime:
+        """The moment to decide for: the real one, or a captured file's ``captured_at``."""
+
+
+class SnapshotWriter(Protocol):
+    def write(self, snapshot: Snapshot) -> None:
+        """Make ``snapshot`` the one that readers see, atomically. Raises SnapshotError."""

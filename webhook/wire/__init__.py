@@ -1,0 +1,1 @@
+"""Typed parsing and encoding of foreign and own formats; no I/O."""
