@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from tests.parts.gobuild import BuildFailed, build, cache_root, cached_folder, find_go
+from tests.parts.gobuild import BuildFailedError, build, cache_root, cached_folder, find_go
 from tests.parts.pins import PART_OF, PARTS, TOOLS, Tool
 
 
@@ -41,28 +41,28 @@ class Found:
     origin: Origin
 
 
-class PartMissing(Exception):
+class PartMissingError(Exception):
     """The tool is not there and cannot be built; the message tells what to do."""
 
 
 def find(name: str, environ: Mapping[str, str] = os.environ) -> Found | None:
-    """The tool as it stands now, never built. Raises PartMissing if its variable names no program."""
+    """The tool as it stands now, never built. Raises PartMissingError if its variable names no program."""
     tool = TOOLS[name]
     return _from_variable(tool, environ) or _from_path(tool, environ) or _from_cache(tool, environ)
 
 
 def require(name: str, environ: Mapping[str, str] = os.environ) -> Found:
-    """The tool, built if need be. Raises PartMissing with what to do about it."""
+    """The tool, built if need be. Raises PartMissingError with what to do about it."""
     if found := find(name, environ):
         return found
     tool = TOOLS[name]
     go, fault = find_go(environ)
     if go is None:
-        raise PartMissing(_advice(tool, fault))
+        raise PartMissingError(_advice(tool, fault))
     try:
         folder = build(PART_OF[name], go=go, root=cache_root(environ))
-    except BuildFailed as failure:
-        raise PartMissing(_advice(tool, str(failure))) from failure
+    except BuildFailedError as failure:
+        raise PartMissingError(_advice(tool, str(failure))) from failure
     return Found(tool, folder / name, tool.version, Origin.BUILT)
 
 
@@ -71,7 +71,7 @@ def why_missing(name: str, environ: Mapping[str, str] = os.environ) -> str | Non
     try:
         if find(name, environ):
             return None
-    except PartMissing as missing:
+    except PartMissingError as missing:
         return str(missing)
     go, fault = find_go(environ)
     return None if go else _advice(TOOLS[name], fault)
@@ -96,7 +96,7 @@ def _from_variable(tool: Tool, environ: Mapping[str, str]) -> Found | None:
         return None
     path = Path(given).expanduser()
     if not os.access(path, os.X_OK) or path.is_dir():
-        raise PartMissing(f"{tool.variable}={given}: there is no program")
+        raise PartMissingError(f"{tool.variable}={given}: there is no program")
     said = re.search(r"\d+\.\d+\.\d+\S*", _said(path, tool))
     return Found(tool, path, said[0] if said else "unknown", Origin.VARIABLE)
 
@@ -118,7 +118,12 @@ def _said(path: Path, tool: Tool) -> str:
         return ""
     try:
         ran = subprocess.run(
-            [path, *tool.version_args], capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL, check=False
+            [path, *tool.version_args],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return ""
@@ -128,7 +133,7 @@ def _said(path: Path, tool: Tool) -> str:
 def _row(name: str, *, check: bool) -> tuple[str, str, str, bool]:
     try:
         found = find(name) if check else require(name)
-    except PartMissing as missing:
+    except PartMissingError as missing:
         return name, "missing", str(missing), False
     if found is None:
         return name, "missing", why_missing(name) or "not built yet: leave out --check to build it", False
@@ -137,7 +142,9 @@ def _row(name: str, *, check: bool) -> tuple[str, str, str, bool]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.parts.fetch", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="tools or parts: " + " ".join([*TOOLS, "controlplane"]))
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="tools or parts: " + " ".join([*TOOLS, "controlplane"])
+    )
     parser.add_argument("--check", action="store_true", help="build nothing; exit 1 if something is missing")
     options = parser.parse_args(arguments)
     unknown = set(options.only or ()) - set(TOOLS) - {part.name for part in PARTS}

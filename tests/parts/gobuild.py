@@ -19,7 +19,7 @@ from tests.parts.pins import MINIMUM_GO, Part
 PROGRESS_EVERY_SECONDS = 10.0
 
 
-class BuildFailed(Exception):
+class BuildFailedError(Exception):
     """`go build` ended with an error; the message holds the end of what it said."""
 
 
@@ -59,7 +59,7 @@ def find_go(environ: Mapping[str, str]) -> tuple[Path | None, str]:
 
 
 def build(part: Part, *, go: Path, root: Path) -> Path:
-    """The cached folder of the part, built now if it is not there. Raises BuildFailed."""
+    """The cached folder of the part, built now if it is not there. Raises BuildFailedError."""
     folder = cached_folder(part, root)
     root.mkdir(parents=True, exist_ok=True)
     with _locked(folder.with_suffix(".lock"), part.name):
@@ -108,7 +108,7 @@ def _go_build(part: Part, package: str, target: Path, go: Path) -> None:
                 child.wait()
     if child.returncode:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise BuildFailed(f"go build {package} ended with status {child.returncode}:\n{tail}")
+        raise BuildFailedError(f"go build {package} ended with status {child.returncode}:\n{tail}")
     log.unlink()
     _say(f"{target.name}: built in {_elapsed(started)}")
 

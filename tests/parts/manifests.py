@@ -41,7 +41,9 @@ def _node_info(name: str, arch: str, os: str) -> Manifest:
     return info | {"architecture": arch, "operatingSystem": os, "machineID": name, "systemUUID": name}
 
 
-def pod_spec(*, image: str = "registry.example/app:1", cpu: str = "100m", memory: str = "64Mi", **more: Any) -> Manifest:
+def pod_spec(
+    *, image: str = "registry.example/app:1", cpu: str = "100m", memory: str = "64Mi", **more: Any
+) -> Manifest:
     """One container named `app`; `more` are further fields of the spec."""
     container = {"name": "app", "image": image, "resources": {"requests": {"cpu": cpu, "memory": memory}}}
     return {"containers": [container], "terminationGracePeriodSeconds": 0, **more}
@@ -72,7 +74,10 @@ def deployment(
     **spec: Any,
 ) -> Manifest:
     """Pods carry the label `app: <name>`; `spec` goes to `pod_spec`."""
-    template = {"metadata": {"labels": {"app": name}, "annotations": dict(pod_annotations or {})}, "spec": pod_spec(**spec)}
+    template = {
+        "metadata": {"labels": {"app": name}, "annotations": dict(pod_annotations or {})},
+        "spec": pod_spec(**spec),
+    }
     body: Manifest = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template}
     if strategy:
         body["strategy"] = dict(strategy)
@@ -94,6 +99,8 @@ def job(name: str, *, namespace: str = "default", completes: bool = True, **spec
     }
 
 
-def namespace(name: str, *, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str] | None = None) -> Manifest:
+def namespace(
+    name: str, *, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str] | None = None
+) -> Manifest:
     metadata = {"name": name, "labels": dict(labels or {}), "annotations": dict(annotations or {})}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}

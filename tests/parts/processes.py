@@ -20,7 +20,7 @@ _LEASH = str(Path(__file__).with_name("leash.py"))
 _reserved: dict[int, int] = {}
 
 
-class NotReady(Exception):
+class NotReadyError(Exception):
     """A condition did not come true in time, or a process ended before it did."""
 
 
@@ -32,13 +32,13 @@ def wait_for(condition: Callable[[], T], timeout_s: float, what: str, *, every_s
         try:
             if answer := condition():
                 return answer
-        except NotReady:
+        except NotReadyError:
             raise
         except Exception as exc:
             trouble = exc
         if time.monotonic() > deadline:
             detail = f": {type(trouble).__name__}: {trouble}" if trouble else ""
-            raise NotReady(f"waited {timeout_s:g} s in vain for {what}{detail}")
+            raise NotReadyError(f"waited {timeout_s:g} s in vain for {what}{detail}")
         time.sleep(every_s)
 
 
@@ -56,7 +56,7 @@ def reserve_port() -> int:
             _reserved[port] = lock
             return port
         os.close(lock)
-    raise NotReady("no free loopback port between 20000 and 30000")
+    raise NotReadyError("no free loopback port between 20000 and 30000")
 
 
 def release_port(port: int) -> None:
@@ -129,11 +129,11 @@ class ManagedProcess:
         atexit.unregister(self.kill)
 
     def wait_until(self, ready: Callable[[], object], *, timeout_s: float = 60.0) -> None:
-        """Raises NotReady with the log's tail if the process ends first or the time is up."""
+        """Raises NotReadyError with the log's tail if the process ends first or the time is up."""
         try:
             wait_for(lambda: self._alive() and ready(), timeout_s, f"{self.name} to be ready")
-        except NotReady as failure:
-            raise NotReady(f"{failure}\n--- end of {self.log}\n{self.tail()}") from failure
+        except NotReadyError as failure:
+            raise NotReadyError(f"{failure}\n--- end of {self.log}\n{self.tail()}") from failure
 
     def tail(self, lines: int = 30) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
@@ -146,7 +146,7 @@ class ManagedProcess:
 
     def _alive(self) -> bool:
         if self._child is not None and self._child.poll() is not None:
-            raise NotReady(f"{self.name} ended with status {self._child.returncode}")
+            raise NotReadyError(f"{self.name} ended with status {self._child.returncode}")
         return True
 
     def _signal(self, number: signal.Signals) -> None:
