@@ -47,7 +47,7 @@ class Cluster:
         token: str = self.api("POST", path, request)["status"]["token"]
         return token
 
-    def wait_for(self, condition: Callable[[], T], timeout_s: float, what: str) -> T:
+    def wait_for(self, condition: Callable[[], T | None], timeout_s: float, what: str) -> T:
         return wait_for(condition, timeout_s, what)
 
     def node(self, name: str, **facts: Any) -> Manifest:

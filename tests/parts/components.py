@@ -14,6 +14,7 @@ STAGES = Path(__file__).with_name("kwok-stages.yaml")
 
 def http_ok(port: int, path: str, *, tls: bool = False) -> bool:
     """Whether it answers 200; over TLS the certificate is not looked at (a loopback port of ours)."""
+    connection: http.client.HTTPConnection
     if tls:
         context = ssl.create_default_context()
         context.check_hostname = False

@@ -83,7 +83,7 @@ class ControlPlane(Cluster):
         self.close()
 
     def _start_all(self) -> None:
-        first = [name for name in ("etcd", "apiserver") if name in self._processes]
+        first = [name for name in self._processes if name in ("etcd", "apiserver")]
         rest = [name for name in self._processes if name not in first]
         for name in first:
             self.start(name)

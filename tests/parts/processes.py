@@ -24,7 +24,7 @@ class NotReadyError(Exception):
     """A condition did not come true in time, or a process ended before it did."""
 
 
-def wait_for(condition: Callable[[], T], timeout_s: float, what: str, *, every_s: float = 0.05) -> T:
+def wait_for(condition: Callable[[], T | None], timeout_s: float, what: str, *, every_s: float = 0.05) -> T:
     """The first truthy answer of the condition. Its exceptions count as "not yet"; the last one is told."""
     deadline = time.monotonic() + timeout_s
     while True:

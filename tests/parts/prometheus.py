@@ -50,7 +50,11 @@ class QueryError(Exception):
 
 
 class PrometheusServer:
-    """Starts, stops and starts again on the same data and port. `arguments` go to its command line."""
+    """Starts, stops and starts again on the same data and port. `arguments` go to its command line.
+
+    It is ready within a second and scrapes its first target five seconds later: Prometheus collects
+    changes of its targets, the first list included, that long.
+    """
 
     def __init__(
         self,

@@ -2,102 +2,36 @@
 
 Every half second it asks the API server which pods run. Each has counters that are the exact
 integral of the rates it was given, from the moment it was first seen running.
-Samples carry time stamps, as cAdvisor's do. Each pod also has the row of its pod-level cgroup
-(`container=""`), which a query that does not leave it out counts twice.
+Samples carry time stamps, as cAdvisor's do.
 """
 
+import http.client
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
 from time import time
+from types import TracebackType
+from typing import Self
 
+from tests.parts.cluster import Cluster
+from tests.parts.kube_api import ApiError
 from tests.parts.processes import release_port, reserve_port
+from tests.parts.usage_world import Node, Pod, Rates, World, render, rows
 
 POLL_EVERY_SECONDS = 0.5
-Labels = dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """What one pod of a workload does from now on."""
-
-    cpu_cores: float = 0.0
-    rx_bytes_per_s: float = 0.0
-    tx_bytes_per_s: float = 0.0
-    memory_bytes: float = 0.0
-
-
-@dataclass(slots=True)
-class _Totals:
-    """The integrals of a pod's rates up to `at_s` (Unix time)."""
-
-    at_s: float
-    cpu_seconds: float = 0.0
-    rx_bytes: float = 0.0
-    tx_bytes: float = 0.0
-
-    def advance(self, rates: Rates, now_s: float) -> None:
-        passed = max(0.0, now_s - self.at_s)
-        self.cpu_seconds += rates.cpu_cores * passed
-        self.rx_bytes += rates.rx_bytes_per_s * passed
-        self.tx_bytes += rates.tx_bytes_per_s * passed
-        self.at_s += passed
-
-
-@dataclass(frozen=True, slots=True)
-class _Pod:
-    uid: str
-    namespace: str
-    name: str
-    node: str
-    containers: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def parse(cls, pod: dict[str, Any]) -> Self:
-        meta, spec = pod["metadata"], pod["spec"]
-        containers = tuple((c["name"], c["image"]) for c in spec["containers"])
-        return cls(meta["uid"], meta["namespace"], meta["name"], spec["nodeName"], containers)
-
-
-@dataclass(slots=True)
-class _World:
-    """Who runs, what each was told to do, and what each has used; every change first brings the counters up to date."""
-
-    pods: dict[str, _Pod] = field(default_factory=dict)
-    totals: dict[str, _Totals] = field(default_factory=dict)
-    script: dict[tuple[str, str], Rates] = field(default_factory=dict)
-
-    def rates(self, pod: _Pod) -> Rates:
-        """Of the longest workload prefix that fits; a pod of nobody's script does nothing."""
-        fitting = [p for ns, p in self.script if ns == pod.namespace and pod.name.startswith(p)]
-        return self.script[pod.namespace, max(fitting, key=len)] if fitting else Rates()
-
-    def advance(self, now_s: float) -> None:
-        for uid, pod in self.pods.items():
-            self.totals[uid].advance(self.rates(pod), now_s)
-
-    def replace_pods(self, running: Iterable[_Pod], now_s: float) -> None:
-        self.advance(now_s)
-        self.pods = {pod.uid: pod for pod in running}
-        self.totals = {uid: self.totals.get(uid) or _Totals(now_s) for uid in self.pods}
 
 
 class UsageExporter:
-    """`list_pods` gives the pods of all namespaces as the API server's dicts; its OSErrors keep the last answer.
+    """Serves the pods and nodes of the cluster; while the API server is away, those it knew last.
 
     `fail_with_500`, `drop_share` (0..1 of the scrapes, evenly spread, answered by a closed connection) and
     `duplicate` (each row twice in one scrape) may be set at any time.
     """
 
-    def __init__(self, list_pods: Callable[[], list[dict[str, Any]]], *, clock: Callable[[], float] = time):
-        self._list_pods = list_pods
+    def __init__(self, cluster: Cluster, *, clock: Callable[[], float] = time):
+        self._cluster = cluster
         self._clock = clock
-        self._world = _World()
-        self._node_base: dict[str, Rates] = {}
+        self._world = World()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._frozen: str | None = None
@@ -137,8 +71,14 @@ class UsageExporter:
     def set_usage(self, namespace: str, workload_prefix: str, **rates: float) -> None:
         """What every pod whose name begins so does from now on, each by itself; `rates` are fields of Rates."""
         with self._lock:
-            self._world.advance(self._clock())
+            self._world.advance(self._now_s())
             self._world.script[namespace, workload_prefix] = Rates(**rates)
+
+    def set_node_usage(self, node: str, **rates: float) -> None:
+        """What the node does besides its pods: kubelet, kernel, whatever no pod answers for."""
+        with self._lock:
+            self._world.advance(self._now_s())
+            self._world.node_script[node] = Rates(**rates)
 
     def freeze(self) -> None:
         """Serves the same bytes, time stamps included, until `thaw`: a stuck cAdvisor. Counters go on in the dark."""
@@ -148,20 +88,25 @@ class UsageExporter:
         self._frozen = None
 
     def refresh(self) -> None:
-        """Asks now which pods run."""
-        running = [_Pod.parse(pod) for pod in self._list_pods() if pod["status"].get("phase") == "Running"]
+        """Asks now which nodes there are and which pods run. Raises ApiError, OSError."""
+        nodes = [Node.parse(node) for node in self._cluster.list_all("Node")]
+        pods = [Pod.parse(pod) for pod in self._cluster.pods() if pod["status"].get("phase") == "Running"]
         with self._lock:
-            self._world.replace_pods(running, self._clock())
+            self._world.replace(pods, nodes, self._now_s())
 
     def page(self) -> str:
         """The exposition text at this moment."""
         if self._frozen is not None:
             return self._frozen
         with self._lock:
-            now_s = self._clock()
+            now_s = self._now_s()
             self._world.advance(now_s)
-            rows = sorted(_rows(self._world), key=lambda row: row[0])
-        return _render(rows, round(now_s * 1000), copies=2 if self.duplicate else 1)
+            table = sorted(rows(self._world), key=lambda row: row[0])
+        return render(table, round(now_s * 1000), copies=2 if self.duplicate else 1)
+
+    def _now_s(self) -> float:
+        # Whole milliseconds, as the exposition format has: value and time stamp then fit exactly.
+        return round(self._clock() * 1000) / 1000
 
     def should_drop(self) -> bool:
         """Counts a scrape; true for `drop_share` of them."""
@@ -177,52 +122,8 @@ class UsageExporter:
         while not self._closing.wait(POLL_EVERY_SECONDS):
             try:
                 self.refresh()
-            except Exception:  # noqa: S112 - the API server is away: a kubelet, too, goes on with what it knows
-                continue
-
-
-Row = tuple[str, Labels, float]
-
-
-def _rows(world: _World) -> Iterator[Row]:
-    nodes: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for uid, pod in world.pods.items():
-        totals, rates = world.totals[uid], world.rates(pod)
-        yield from _pod_rows(pod, totals, rates)
-        nodes[pod.node][0] += totals.cpu_seconds
-        nodes[pod.node][1] += rates.memory_bytes
-    for node, (cpu_seconds, memory_bytes) in nodes.items():
-        root = {"container": "", "id": "/", "image": "", "name": "", "namespace": "", "pod": "", "node": node}
-        yield "container_cpu_usage_seconds_total", root | {"cpu": "total"}, cpu_seconds
-        yield "container_memory_working_set_bytes", root, memory_bytes
-
-
-def _pod_rows(pod: _Pod, totals: _Totals, rates: Rates) -> Iterator[Row]:
-    share = 1 / len(pod.containers)
-    group = f"/kubepods/burstable/pod{pod.uid}"
-    common = {"namespace": pod.namespace, "pod": pod.name, "node": pod.node}
-    whole = common | {"container": "", "id": group, "image": "", "name": ""}
-    yield "container_cpu_usage_seconds_total", whole | {"cpu": "total"}, totals.cpu_seconds
-    yield "container_memory_working_set_bytes", whole, rates.memory_bytes
-    for name, image in pod.containers:
-        one = common | {"container": name, "id": f"{group}/{name}", "image": image, "name": f"{pod.uid}-{name}"}
-        yield "container_cpu_usage_seconds_total", one | {"cpu": "total"}, totals.cpu_seconds * share
-        yield "container_memory_working_set_bytes", one, rates.memory_bytes * share
-    sandbox = whole | {"image": "registry.example/pause:1", "name": f"{pod.uid}-sandbox", "interface": "eth0"}
-    yield "container_network_receive_bytes_total", sandbox, totals.rx_bytes
-    yield "container_network_transmit_bytes_total", sandbox, totals.tx_bytes
-
-
-def _render(rows: Iterable[Row], now_ms: int, *, copies: int) -> str:
-    lines: list[str] = []
-    previous = ""
-    for metric, labels, value in rows:
-        if metric != previous:
-            lines.append(f"# TYPE {metric} {'counter' if metric.endswith('_total') else 'gauge'}")
-            previous = metric
-        inside = ",".join(f'{key}="{text}"' for key, text in labels.items())
-        lines += [f"{metric}{{{inside}}} {value!r} {now_ms}"] * copies
-    return "\n".join(lines) + "\n"
+            except (OSError, ApiError, http.client.HTTPException):
+                continue  # a kubelet, too, goes on with what it knows
 
 
 def _handler_of(exporter: UsageExporter) -> type[BaseHTTPRequestHandler]:
