@@ -1,0 +1,94 @@
+{{/* The chart's name: app.kubernetes.io/name, and the words in object names. */}}
+{{- define "spot-balancer.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end }}
+
+{{/* Names of all objects start with this; 40 characters leave room for what a CronJob's pods append. */}}
+{{- define "spot-balancer.fullname" -}}
+{{- $name := include "spot-balancer.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end }}
+
+{{/* Usage: include "spot-balancer.labels" (dict "context" $ "component" "server") */}}
+{{- define "spot-balancer.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ .context.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .context.Release.Service }}
+{{ include "spot-balancer.selectorLabels" . }}
+{{- with .context.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* What selectors use; it never changes within a release. */}}
+{{- define "spot-balancer.selectorLabels" -}}
+app.kubernetes.io/name: spot-balancer
+app.kubernetes.io/instance: {{ .context.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "spot-balancer.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "spot-balancer.tlsSecret" -}}
+{{- if eq .Values.tls.mode "existingSecret" -}}
+{{- required "tls.mode existingSecret needs tls.existingSecret.name" .Values.tls.existingSecret.name -}}
+{{- else -}}
+{{- include "spot-balancer.fullname" . }}-tls
+{{- end -}}
+{{- end }}
+
+{{/* Pod Security "restricted", for a pod. */}}
+{{- define "spot-balancer.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* Pod Security "restricted", for a container. */}}
+{{- define "spot-balancer.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* The API token as the kubelet would mount it, but only where a container asks for it. */}}
+{{- define "spot-balancer.tokenVolume" -}}
+name: api-token
+projected:
+  # 0440 with the pod's group: readable by us and by nobody else.
+  defaultMode: 288
+  sources:
+    # The kubelet renews it well before these seconds are over.
+    - serviceAccountToken: {path: token, expirationSeconds: 3600}
+    - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+    - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
+{{- end }}
+
+{{/* Reading rights that sync and monitor share. */}}
+{{- define "spot-balancer.readRules" -}}
+- apiGroups: [""]
+  resources: [nodes, pods, namespaces]
+  verbs: [get, list, watch]
+- apiGroups: [apps]
+  resources: [deployments, replicasets, statefulsets]
+  verbs: [get, list, watch]
+- apiGroups: [batch]
+  resources: [cronjobs, jobs]
+  verbs: [get, list, watch]
+{{- end }}
