@@ -1,0 +1,60 @@
+"""What the chart passes, the programs understand: each flag, each path, the configuration's text."""
+
+import re
+
+import click
+import pytest
+import yaml
+
+from tests.chart.render import CHART, CI_VALUES, containers, one, pod_specs, render
+
+
+def command(name):
+    from webhook.__main__ import main
+
+    group = main if isinstance(main, click.Group) else __import__("webhook.cli", fromlist=["cli"]).cli
+    return group.get_command(click.Context(group), name)
+
+
+@pytest.mark.parametrize("name", ["server", "sync", "monitor"])
+def test_every_flag_of_the_chart_exists(name):
+    subcommand, *arguments = containers(render())[name]["args"]
+    found = command(subcommand)
+    assert found is not None, subcommand
+    options = {word for parameter in found.params for word in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word for word in arguments if word.startswith("--")} <= options
+
+
+@pytest.mark.parametrize("values_file", CI_VALUES, ids=lambda file: file.stem)
+def test_every_path_is_on_a_mounted_volume(values_file):
+    objects = render(values_file=values_file)
+    for container in containers(objects).values():
+        mounted = {m["mountPath"] for m in container["volumeMounts"]}
+        for argument in container["args"]:
+            if argument.startswith("/"):
+                assert any(argument == m or argument.startswith(m + "/") for m in mounted), argument
+
+
+@pytest.mark.parametrize("values_file", CI_VALUES, ids=lambda file: file.stem)
+def test_every_mount_has_its_volume(values_file):
+    for spec in pod_specs(render(values_file=values_file)).values():
+        volumes = {v["name"] for v in spec["volumes"]}
+        mounts = {m["name"] for c in spec["containers"] for m in c["volumeMounts"]}
+        assert mounts == volumes
+
+
+@pytest.mark.parametrize("values_file", CI_VALUES, ids=lambda file: file.stem)
+def test_the_configuration_of_each_values_file_is_accepted(values_file):
+    from webhook.settings import load_configuration
+
+    load_configuration(one(render(values_file=values_file), "ConfigMap")["data"]["config.yaml"], "the chart")
+
+
+def test_bind_and_ops_ports_are_the_declared_ones():
+    for container in containers(render()).values():
+        binds = [re.fullmatch(r"0\.0\.0\.0:(\d+)", word) for word in container["args"]]
+        assert [int(b[1]) for b in binds if b] == [p["containerPort"] for p in container.get("ports", [])]
+
+
+def test_the_defaults_only_look():
+    assert yaml.safe_load(yaml.safe_load((CHART / "values.yaml").read_text())["config"])["mode"] == "observe"
