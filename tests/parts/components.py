@@ -80,6 +80,9 @@ def kube_controller_manager(
         "--controllers=*",
         # Controllers then act under their own names, as everywhere: a webhook sees the real userInfo.
         "--use-service-account-credentials=true",
+        # Nodes send no heartbeat here. kwok could renew leases, but one that is restarted must let
+        # those of its predecessor expire first, and runs no pod until then.
+        "--node-monitor-grace-period=24h",
         f"--service-account-private-key-file={keys.service_account_key}",
         f"--root-ca-file={keys.ca_file}",
         "--kube-api-qps=500",
@@ -124,8 +127,6 @@ def kwok(program: Path, *, kubeconfig: Path, port: int, stages: Path = STAGES) -
         "--manage-all-nodes=true",
         "--cidr=10.128.0.1/16",  # pods of nodes without a podCIDR; apart from the Services
         f"--server-address=127.0.0.1:{port}",
-        # Leases keep the node lifecycle controller from declaring the nodes dead after 50 s.
-        "--node-lease-duration-seconds=40",
     ]
 
 

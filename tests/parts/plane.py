@@ -10,7 +10,7 @@ Everything it writes is in `folder`; everything it starts ends with it, or with 
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -83,16 +83,20 @@ class ControlPlane(Cluster):
         self.close()
 
     def _start_all(self) -> None:
-        first = [name for name in self._processes if name in ("etcd", "apiserver")]
-        rest = [name for name in self._processes if name not in first]
-        for name in first:
-            self.start(name)
-        for name in rest:
-            self._processes[name].start()
-        with ThreadPoolExecutor(len(rest) or 1) as pool:
-            list(pool.map(self._await_ready, rest))
+        rest = [name for name in self._processes if name not in ("etcd", "apiserver")]
+        for name in ("etcd", "apiserver"):
+            if name in self._processes:
+                self.start(name)
+        self._start_together(rest)
         if "controller-manager" in rest:
             self.wait_for(self._default_account, 30, "the default ServiceAccount, without which pods are refused")
+
+    def _start_together(self, names: Sequence[str]) -> None:
+        # Started by this thread, whose end would be theirs; waited for by several.
+        for name in names:
+            self._processes[name].start()
+        with ThreadPoolExecutor(len(COMPONENTS)) as pool:
+            list(pool.map(self._await_ready, names))
 
     def close(self) -> None:
         """Kills whatever runs; the data is of no use to anybody."""
@@ -104,13 +108,22 @@ class ControlPlane(Cluster):
         shutil.rmtree(self.folder / "etcd", ignore_errors=True)
 
     def start(self, name: str) -> None:
-        """Starts a component, on the port it had, and waits until it is ready. Raises NotReadyError."""
+        """Starts a component, on the port it had, and waits until it is ready. Raises NotReadyError.
+
+        After an API server, whatever watches it is started anew too: its reflectors' back-off
+        doubles at each restart, and by the third a pod waits ten to thirty seconds for its binding.
+        """
         process = self._processes.get(name) or ManagedProcess(
             name, self._command(name), log=self.folder / f"{name}.log"
         )
         self._processes[name] = process
         process.start()
         self._await_ready(name)
+        if name == "apiserver":
+            watchers = [n for n, p in self._processes.items() if p.running and n not in ("etcd", "apiserver")]
+            for watcher in watchers:
+                self.kill(watcher)
+            self._start_together(watchers)
 
     def stop(self, name: str) -> None:
         """SIGTERM; an API server that still holds watches after three seconds is killed (it would wait a minute)."""
