@@ -1,0 +1,125 @@
+"""Writes generated tables into README.md and docs/, between `<!-- table: NAME -->` and `<!-- end of table -->`.
+
+A figure in the docs is thereby one that was measured and kept; a default is the one in the code.
+`python -m bench.tables` writes them, `--check` only tells which are out of date.
+"""
+
+import ast
+import json
+import re
+import sys
+from pathlib import Path
+
+from bench.rows import table
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"(<!-- table: (?P<name>[^>]+?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def bench(what):
+    """The newest kept run of that name."""
+    runs = sorted((ROOT / "bench" / "results").glob(f"*-{what}.json"))
+    if not runs:
+        raise SystemExit(f"no run of {what!r} is kept: python -m bench --keep {what}")
+    run = json.loads(runs[-1].read_text(encoding="utf-8"))
+    where = run["machine"]
+    told = f"{where['processor']}, {where['cores']} cores, {where['memoryGibibytes']} GiB, {where['system']}"
+    source = f"Measured {run['measuredAt'][:10]} on {told}, Python {run['versions']['python']}"
+    return f"{table(run['rows'])}\n\n{source}: [{runs[-1].name}]({{up}}bench/results/{runs[-1].name})."
+
+
+def commands(_):
+    """The commands of the program with their one-line help."""
+    import click
+
+    group = cli()
+    context = click.Context(group, info_name="spot-balancer")
+    lines = ["| command | does |", "| --- | --- |"]
+    for path, command in _leaves(group, context, ""):
+        lines.append(f"| `{path}` | {command.get_short_help_str(limit=200).rstrip('.')} |")
+    return "\n".join(lines)
+
+
+def cli():
+    """The click group of the program."""
+    import click
+
+    from webhook import __main__ as front
+
+    found = [v for v in vars(front).values() if isinstance(v, click.Group)]
+    if found:
+        return found[0]
+    import webhook.cli as package
+
+    return next(v for v in vars(package).values() if isinstance(v, click.Group))
+
+
+def _leaves(group, context, prefix):
+    import click
+
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        path = f"{prefix}{name}"
+        if isinstance(command, click.Group):
+            yield from _leaves(command, context, path + " ")
+        elif not command.hidden:
+            yield path, command
+
+
+def defaults(class_name):
+    """Fields of a policy with default and reason, as the code has them."""
+    tree = ast.parse((ROOT / "webhook" / "core" / "policy.py").read_text(encoding="utf-8"))
+    body = next(n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == class_name)
+    lines = ["| setting | default | why |", "| --- | --- | --- |"]
+    for field, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign) and field.value is not None and isinstance(field.target, ast.Name):
+            lines.append(f"| `{_camel(field.target.id)}` | {_value(field.value)} | {_docstring(after)} |")
+    return "\n".join(lines)
+
+
+def _docstring(node):
+    text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.value.value
+    return " ".join(text.split()) if isinstance(text, str) else ""
+
+
+def _camel(name):
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _value(node):
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "timedelta":
+        return " ".join(f"{ast.unparse(k.value)} {k.arg}" for k in node.keywords)
+    return f"`{ast.unparse(node)}`"
+
+
+GENERATORS = {"bench": bench, "commands": commands, "defaults": defaults}
+
+
+def documents():
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def rewritten(path):
+    """The document's text with every table made anew."""
+    up = "../" * (len(path.relative_to(ROOT).parts) - 1)
+
+    def fill(found):
+        kind, _, argument = found["name"].partition(" ")
+        return f"{found[1]}\n{GENERATORS[kind](argument).replace('{up}', up)}\n\n{found[3]}"
+
+    return BLOCK.sub(fill, path.read_text(encoding="utf-8"))
+
+
+def main(arguments=None):
+    check = "--check" in (sys.argv[1:] if arguments is None else arguments)
+    stale = [path for path in documents() if rewritten(path) != path.read_text(encoding="utf-8")]
+    for path in stale:
+        print(f"{'out of date' if check else 'written'}: {path.relative_to(ROOT)}")
+        if not check:
+            path.write_text(rewritten(path), encoding="utf-8")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
