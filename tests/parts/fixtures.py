@@ -21,12 +21,18 @@ from tests.parts.usage_exporter import UsageExporter
 def need(*tools: str) -> None:
     """Has all these tools, built if need be; without one the test is skipped, or fails where parts are required."""
     for tool in tools:
-        try:
-            fetch.require(tool)
-        except fetch.PartMissingError as missing:
+        if fault := _trouble_with(tool):
             if os.environ.get("SPOT_BALANCER_REQUIRE_PARTS", "") not in {"", "0"}:
-                pytest.fail(str(missing), pytrace=False)
-            pytest.skip(str(missing))
+                pytest.fail(fault, pytrace=False)
+            pytest.skip(fault)
+
+
+def _trouble_with(tool: str) -> str | None:
+    try:
+        fetch.require(tool)
+    except fetch.PartMissingError as missing:
+        return str(missing)
+    return None
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 from tests.parts.pins import MINIMUM_GO, Part
 
@@ -72,12 +73,22 @@ def build(part: Part, *, go: Path, root: Path) -> Path:
 def _locked(file: Path, name: str) -> Iterator[None]:
     """Holds the lock of one part: two workers, or two checkouts, never build it twice."""
     with file.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say(f"{name}: another process builds it, waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        started = time.monotonic()
+        told = started - PROGRESS_EVERY_SECONDS
+        while not _try_lock(handle):
+            if time.monotonic() - told >= PROGRESS_EVERY_SECONDS:
+                told = time.monotonic()
+                _say(f"{name}: another process builds it, waited {_elapsed(started)}")
+            time.sleep(0.2)
         yield
+
+
+def _try_lock(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _build_into(folder: Path, part: Part, go: Path) -> None:

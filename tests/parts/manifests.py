@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.parts.pins import KUBERNETES
+
 Manifest = dict[str, Any]
 
 # kwok leaves a node or pod that carries it alone: it stays NotReady, or Pending after it was bound.
@@ -38,6 +40,7 @@ def node(
 def _node_info(name: str, arch: str, os: str) -> Manifest:
     unknown = ("bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion", "kubeletVersion", "osImage")
     info = dict.fromkeys(unknown, "simulated")
+    info["kubeletVersion"] = f"v{KUBERNETES}"
     return info | {"architecture": arch, "operatingSystem": os, "machineID": name, "systemUUID": name}
 
 

@@ -1,6 +1,7 @@
 """Where programs come from, and what is said when they cannot be had."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,18 @@ def test_a_build_is_found_in_the_cache_afterwards(empty, tmp_path):
     assert built.path.resolve().name == "controlplane"
     go.unlink()
     assert fetch.require("etcd", empty).origin is fetch.Origin.CACHE
+
+
+def test_two_who_want_the_same_part_build_it_once(empty, tmp_path):
+    go = script(tmp_path / "bin" / "go", "go1.26.0")
+    go.write_text(
+        "#!/bin/sh\n[ $1 = env ] && echo go1.26.0 && exit 0\n"
+        f'echo built >> {tmp_path}/count\nwhile [ "$1" != -o ]; do shift; done\n: > "$2"\n'
+    )
+    with ThreadPoolExecutor(4) as pool:
+        paths = {found.path for found in pool.map(lambda _: fetch.require("kwok", empty), range(4))}
+    assert len(paths) == 1
+    assert (tmp_path / "count").read_text() == "built\n"
 
 
 def test_another_flag_is_another_place_in_the_cache(tmp_path):
