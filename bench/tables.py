@@ -89,7 +89,8 @@ def _camel(name):
 
 def _value(node):
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "timedelta":
-        return " ".join(f"{ast.unparse(k.value)} {k.arg}" for k in node.keywords)
+        parts = [(ast.unparse(k.value), k.arg or "") for k in node.keywords]
+        return " ".join(f"{amount} {unit.removesuffix('s') if amount == '1' else unit}" for amount, unit in parts)
     return f"`{ast.unparse(node)}`"
 
 
