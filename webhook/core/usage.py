@@ -1,16 +1,23 @@
 """What Prometheus told of pods and nodes in one sweep, typed, with absence kept apart from zero."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from webhook.core.model import ControllerRef, Value
+from webhook.core.census import Census, PodFact
+from webhook.core.model import ControllerRef, Value, WorkloadKey
 
 
 class PodUsage(Value, frozen=True):
     """One pod's use over the look-back; None means that no value was there, which is never zero.
 
-    ``*_peak`` is the largest rate of the window, ``*_recent`` of the leave window. ``*_points`` counts the steps with a
-    value, ``expected_points`` the steps at which kube-state-metrics knew the pod and its start-up grace was over.
-    ``controller`` is its owner as kube-state-metrics names it, also for a pod that is gone by now.
+    ``*_peak`` is the largest rate of the window, ``*_recent`` that of the leave window. Steps are the multiples of
+    ``step`` in the window. Those before ``startup_grace`` + ``rate_window`` of a pod's life count neither way: peaks leave
+    them out, and so do ``*_points`` (steps with a value of every container, or of every interface) and
+    ``expected_points`` (steps at which kube-state-metrics knew the pod). ``running_points`` counts all steps of its life.
+    ``controller`` is its owner as kube-state-metrics names it, also for a pod that is gone by now. Pods that followed
+    each other under one name, as those of a StatefulSet do, are one PodUsage, whose ``uid`` and ``started_at`` are the
+    last one's.
     """
 
     namespace: str
@@ -24,17 +31,42 @@ class PodUsage(Value, frozen=True):
     received_recent_bytes_per_second: float | None = None
     received_points: int = 0
     expected_points: int = 0
-    created_at: datetime | None = None
+    running_points: int = 0
+    started_at: datetime | None = None
     last_sample_at: datetime | None = None
 
 
 class UsageSweep(Value, frozen=True):
-    """``evaluated_at`` is the time that all queries of the sweep were evaluated for, by Prometheus' clock."""
+    """``evaluated_at`` is the time that all queries of the sweep were evaluated for, by Prometheus' clock.
+
+    ``answered_at`` is the Date header of its first answer. ``dropped`` counts values that were NaN, infinite, negative
+    or no numbers; the pods they belonged to have None there.
+    """
 
     evaluated_at: datetime
+    answered_at: datetime | None = None
     pods: tuple[PodUsage, ...] = ()
     queries: int = 0
+    dropped: int = 0
     prometheus_version: str = ""
+
+
+class RunningPod(Value, frozen=True):
+    """A pod that the API server says is running, with what Prometheus knows of it, if anything."""
+
+    pod: PodFact
+    usage: PodUsage | None = None
+
+
+class WorkloadUsage(Value, frozen=True):
+    """All that one verdict rests on: the running pods, and the predecessors of the window that are gone."""
+
+    key: WorkloadKey
+    evaluated_at: datetime
+    answered_at: datetime | None = None
+    created_at: datetime | None = None
+    running: tuple[RunningPod, ...] = ()
+    gone: tuple[PodUsage, ...] = ()
 
 
 class NodeSample(Value, frozen=True):
@@ -50,3 +82,65 @@ class NodeUsage(Value, frozen=True):
 
     nodes: tuple[NodeSample, ...] = ()
     match_rate: float = 0.0
+
+
+Owners = Mapping[tuple[str, str, str], WorkloadKey]
+"""From (namespace, kind, name) of a pod's controller to its workload."""
+
+
+def by_workload(census: Census, sweep: UsageSweep, *, owners: Owners) -> dict[WorkloadKey, WorkloadUsage]:
+    """Join the sweep's pods with the census', for every workload that ``owners`` knows.
+
+    A series counts for a running pod only under the namespace and name that the API server gives; a pod that is gone
+    belongs to the workload that kube-state-metrics named.
+    """
+    known = {(usage.namespace, usage.name): usage for usage in sweep.pods}
+    running: defaultdict[WorkloadKey, list[RunningPod]] = defaultdict(list)
+    alive = {(pod.namespace, pod.name) for pod in census.pods if pod.phase == "Running"}
+    for pod in census.pods:
+        workload = workload_of(pod.namespace, pod.controller, owners)
+        if workload and pod.phase == "Running":
+            running[workload].append(RunningPod(pod=pod, usage=known.get((pod.namespace, pod.name))))
+    gone: defaultdict[WorkloadKey, list[PodUsage]] = defaultdict(list)
+    for usage in sweep.pods:
+        # A pod that ended before the window, and only its object is left, tells nothing of the window.
+        if (usage.namespace, usage.name) in alive or not usage.running_points:
+            continue
+        if workload := workload_of(usage.namespace, usage.controller, owners):
+            gone[workload].append(usage)
+    ages = {WorkloadKey(namespace=c.namespace, kind=c.kind, name=c.name): c.created_at for c in census.controllers}
+    return {
+        key: WorkloadUsage(
+            key=key,
+            evaluated_at=sweep.evaluated_at,
+            answered_at=sweep.answered_at,
+            created_at=ages.get(key) or _eldest(running[key]),
+            running=tuple(running[key]),
+            gone=tuple(gone[key]),
+        )
+        for key in _ordered(owners.values())
+    }
+
+
+def workload_of(namespace: str, controller: ControllerRef | None, owners: Owners) -> WorkloadKey | None:
+    """The workload of a pod's controller, or None.
+
+    A ReplicaSet or Job that is gone is led back by its name, ``<workload>-<suffix>``, where such a workload exists.
+    A wrong guess can only add a predecessor to it, which makes its verdict stricter.
+    """
+    if controller is None:
+        return None
+    if found := owners.get((namespace, controller.kind, controller.name)):
+        return found
+    parent = {"ReplicaSet": "Deployment", "Job": "CronJob"}.get(controller.kind)
+    stem = controller.name.rpartition("-")[0]
+    return owners.get((namespace, parent, stem)) if parent and stem else None
+
+
+def _eldest(pods: Iterable[RunningPod]) -> datetime | None:
+    """The age of a workload whose own object is not read: at least that of its eldest pod."""
+    return min((pod.pod.created_at for pod in pods if pod.pod.created_at), default=None)
+
+
+def _ordered(keys: Iterable[WorkloadKey]) -> list[WorkloadKey]:
+    return sorted(set(keys))

@@ -1,0 +1,420 @@
+"""Evidence of one run: is a workload idle, active, or is it unknown?
+
+Absence is never zero. Idle must be proven by every signal of every pod over the whole
+look-back, active by one good value of any signal; everything else is unknown, and says what
+is missing. In this order:
+
+1. A clock that disagrees with Prometheus' makes every age a guess: unknown.
+2. **Active**: a recent rate of any pod above ``leave_factor`` times its threshold.
+3. A doubt: too young, a running pod without data, an old sample, a gap, too little of the
+   pod-time seen. Unknown.
+4. **Idle**: every peak of the window, and every recent rate, below its threshold.
+5. Between the thresholds, or busy earlier in the window: neither. The evidence is unknown,
+   but ``measured``: the data was whole, so it does not run out, and it ends a row of idle runs.
+   Calling it active would send a workload at the border back and forth.
+
+A pod's first ``startup_grace`` + ``rate_window`` count neither way, because a rate looks that
+far back. They do count as pod-time that existed: a workload whose pods are always young has
+not been seen.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from enum import StrEnum
+from math import isfinite
+
+from webhook.core.model import Evidence, Signal, Value
+from webhook.core.policy import IdlePolicy
+from webhook.core.usage import PodUsage, RunningPod, WorkloadUsage
+
+
+class Code(StrEnum):
+    """Why, in one word that fits a metric label."""
+
+    IDLE = "idle"
+    ACTIVE = "active"
+    BETWEEN = "between"
+    CLOCK = "clock-skew"
+    NO_USAGE = "prometheus-unavailable"
+    NO_PODS = "no-pods"
+    YOUNG = "young"
+    MISSING = "missing-series"
+    STALE = "stale-samples"
+    GAP = "gap"
+    COVERAGE = "low-coverage"
+
+
+class Judgement(Value, frozen=True):
+    """Evidence with its reason; ``measured`` says that the data was whole, whatever it told."""
+
+    evidence: Evidence
+    reason: str
+    code: Code
+    signals: tuple[Signal, ...] = ()
+    measured: bool = False
+
+
+class Doubt(Value, frozen=True):
+    """Something that is missing to be idle."""
+
+    code: Code
+    reason: str
+
+
+class Reading(Value, frozen=True):
+    """One signal of one pod. ``recent`` is None where the pod is starting up, or has no value."""
+
+    pod: str
+    peak: float | None
+    recent: float | None
+    idle_below: float
+    points: int
+    expected: int
+    running: int
+
+    @property
+    def value(self) -> float | None:
+        """The larger of peak and recent rate: what must be low to be idle."""
+        return max((v for v in (self.peak, self.recent) if v is not None), default=None)
+
+    @property
+    def seen(self) -> int:
+        """Steps with a value; two series of one pod never count for more than its life."""
+        return min(self.points, self.expected)
+
+
+class Measure(Value, frozen=True):
+    """A signal's readings of all pods, with the words to speak of it."""
+
+    name: str
+    label: str
+    unit: str
+    readings: tuple[Reading, ...]
+    show: Callable[[float], str]
+
+
+def judge(usage: WorkloadUsage, policy: IdlePolicy, *, now: datetime) -> Judgement:
+    """Say what one sweep proves of a workload. ``now`` is our own clock when the sweep began."""
+    if doubt := clock_doubt(usage.evaluated_at, usage.answered_at, policy=policy, now=now):
+        return Judgement(evidence=Evidence.UNKNOWN, reason=doubt.reason, code=doubt.code)
+    measures = (_cpu(usage, policy), _received(usage, policy))
+    signals = tuple(_signal(measure, policy) for measure in measures)
+    if waking := _activity(measures, policy):
+        return Judgement(evidence=Evidence.ACTIVE, reason=waking, code=Code.ACTIVE, signals=signals, measured=True)
+    if doubt := next(doubts(usage, measures, policy=policy), None):
+        return Judgement(evidence=Evidence.UNKNOWN, reason=doubt.reason, code=doubt.code, signals=signals)
+    if busy := _not_idle(measures, policy):
+        return Judgement(evidence=Evidence.UNKNOWN, reason=busy, code=Code.BETWEEN, signals=signals, measured=True)
+    rest = _rest(measures, policy)
+    return Judgement(evidence=Evidence.IDLE, reason=rest, code=Code.IDLE, signals=signals, measured=True)
+
+
+def unavailable(reason: str) -> Judgement:
+    """The judgement of every workload when Prometheus gave nothing that may be believed."""
+    return Judgement(evidence=Evidence.UNKNOWN, reason=f"Prometheus: {reason}", code=Code.NO_USAGE)
+
+
+def clock_doubt(
+    evaluated_at: datetime, answered_at: datetime | None, *, policy: IdlePolicy, now: datetime
+) -> Doubt | None:
+    """Prometheus' own clock and its Date header must both agree with ours."""
+    for name, told in (("clock", evaluated_at), ("Date header", answered_at)):
+        if told is not None and abs(now - told) > policy.max_clock_skew:
+            seconds = (told - now).total_seconds()
+            reason = (
+                f"the {name} of Prometheus is {seconds:+.0f} s off ours; {_span(policy.max_clock_skew)} are allowed"
+            )
+            return Doubt(code=Code.CLOCK, reason=reason)
+    return None
+
+
+# --- thresholds and readings
+
+
+def cpu_threshold(request_cores: float, policy: IdlePolicy) -> float:
+    """Idle below this many cores; a pod without requests is held to the floor."""
+    return max(policy.cpu_share_of_request * request_cores, policy.cpu_floor_cores)
+
+
+def steps_between(since: datetime, until: datetime, *, step: timedelta) -> int:
+    """How many multiples of ``step`` (since the epoch) lie in [since, until]: where Prometheus evaluates."""
+    width = _ms(step)
+    return max(0, _epoch_ms(until) // width - (_epoch_ms(since) - 1) // width)
+
+
+def expected_steps(started_at: datetime, evaluated_at: datetime, policy: IdlePolicy) -> int:
+    """Steps of the window at which a pod that runs since ``started_at`` must have a value."""
+    begin = max(started_at + startup(policy), evaluated_at - policy.window + timedelta(milliseconds=1))
+    return steps_between(begin, evaluated_at, step=policy.step)
+
+
+def running_steps(started_at: datetime, evaluated_at: datetime, policy: IdlePolicy) -> int:
+    """Steps of the window at which such a pod existed, its start included."""
+    begin = max(started_at, evaluated_at - policy.window + timedelta(milliseconds=1))
+    return steps_between(begin, evaluated_at, step=policy.step)
+
+
+def startup(policy: IdlePolicy) -> timedelta:
+    """The part of a pod's life that counts neither way: a later rate would still look back into the grace."""
+    return policy.startup_grace + policy.rate_window
+
+
+def leave_range(policy: IdlePolicy) -> timedelta:
+    """How far back activity is looked for: a rate over less than four scrapes may miss its two samples."""
+    return max(policy.leave_window, 4 * policy.scrape_interval)
+
+
+def _cpu(usage: WorkloadUsage, policy: IdlePolicy) -> Measure:
+    thresholds = [cpu_threshold(r.pod.requests.cpu_cores, policy) for r in usage.running]
+    # What a gone pod requested is not known: the strictest threshold of its successors, else the floor.
+    strictest = min(thresholds, default=policy.cpu_floor_cores)
+    alive = [
+        _cpu_reading(r, below, usage.evaluated_at, policy) for r, below in zip(usage.running, thresholds, strict=True)
+    ]
+    gone = [_cpu_of(pod, strictest, usage.evaluated_at, policy) for pod in usage.gone]
+    return Measure(name="cpu", label="CPU", unit="cores", readings=(*alive, *gone), show=_cores)
+
+
+def _received(usage: WorkloadUsage, policy: IdlePolicy) -> Measure:
+    # A pod in its node's network namespace shows the traffic of the whole node.
+    own = [r for r in usage.running if not r.pod.host_network]
+    alive = [_received_reading(r, usage.evaluated_at, policy) for r in own]
+    shared = any(r.pod.host_network for r in usage.running)
+    gone = [] if shared else [_received_of(pod, usage.evaluated_at, policy) for pod in usage.gone]
+    return Measure(name="received", label="received network", unit="bytes/s", readings=(*alive, *gone), show=_rate)
+
+
+def _cpu_of(pod: PodUsage, idle_below: float, evaluated_at: datetime, policy: IdlePolicy) -> Reading:
+    return Reading(
+        pod=pod.name,
+        peak=good(pod.cpu_peak_cores),
+        recent=_settled(pod.started_at, good(pod.cpu_recent_cores), evaluated_at, policy),
+        idle_below=idle_below,
+        points=pod.cpu_points,
+        expected=pod.expected_points,
+        running=pod.running_points,
+    )
+
+
+def _received_of(pod: PodUsage, evaluated_at: datetime, policy: IdlePolicy) -> Reading:
+    return Reading(
+        pod=pod.name,
+        peak=good(pod.received_peak_bytes_per_second),
+        recent=_settled(pod.started_at, good(pod.received_recent_bytes_per_second), evaluated_at, policy),
+        idle_below=policy.received_bytes_per_second,
+        points=pod.received_points,
+        expected=pod.expected_points,
+        running=pod.running_points,
+    )
+
+
+def _cpu_reading(running: RunningPod, idle_below: float, evaluated_at: datetime, policy: IdlePolicy) -> Reading:
+    reading = _cpu_of(running.usage or _nothing(running), idle_below, evaluated_at, policy)
+    return _held_to_the_api_server(reading, running, evaluated_at, policy)
+
+
+def _received_reading(running: RunningPod, evaluated_at: datetime, policy: IdlePolicy) -> Reading:
+    reading = _received_of(running.usage or _nothing(running), evaluated_at, policy)
+    return _held_to_the_api_server(reading, running, evaluated_at, policy)
+
+
+def _held_to_the_api_server(
+    reading: Reading, running: RunningPod, evaluated_at: datetime, policy: IdlePolicy
+) -> Reading:
+    """A running pod owes a value since the start that the API server tells, whatever kube-state-metrics missed."""
+    started_at = running.pod.started_at
+    if started_at is None:
+        return reading
+    return Reading(
+        pod=reading.pod,
+        peak=reading.peak,
+        recent=_settled(started_at, reading.recent, evaluated_at, policy),
+        idle_below=reading.idle_below,
+        points=reading.points,
+        expected=max(reading.expected, expected_steps(started_at, evaluated_at, policy)),
+        running=max(reading.running, running_steps(started_at, evaluated_at, policy)),
+    )
+
+
+def _nothing(running: RunningPod) -> PodUsage:
+    return PodUsage(namespace=running.pod.namespace, name=running.pod.name)
+
+
+def _settled(
+    started_at: datetime | None, value: float | None, evaluated_at: datetime, policy: IdlePolicy
+) -> float | None:
+    """A recent rate counts once its whole range lies behind the start-up."""
+    if started_at is None or evaluated_at - started_at < policy.startup_grace + leave_range(policy):
+        return None
+    return value
+
+
+def good(value: float | None) -> float | None:
+    """NaN, infinities and negative rates are no measurements."""
+    return value if value is not None and isfinite(value) and value >= 0 else None
+
+
+# --- active, idle, and neither
+
+
+def _activity(measures: Iterable[Measure], policy: IdlePolicy) -> str:
+    for measure in measures:
+        for reading in measure.readings:
+            if reading.recent is not None and reading.recent >= _active_above(reading, policy):
+                return (
+                    f"{measure.label} of pod {reading.pod} was {measure.show(reading.recent)} in the last "
+                    f"{_span(leave_range(policy))}; active from {measure.show(_active_above(reading, policy))}"
+                )
+    return ""
+
+
+def _not_idle(measures: Iterable[Measure], policy: IdlePolicy) -> str:
+    for measure in measures:
+        worst = _worst(measure.readings)
+        if worst and worst.value is not None and worst.value >= worst.idle_below:
+            return (
+                f"neither idle nor active: {measure.label} of pod {worst.pod} reached {measure.show(worst.value)} in "
+                f"{_span(policy.window)} (idle below {measure.show(worst.idle_below)}), and is not above "
+                f"{measure.show(_active_above(worst, policy))} now"
+            )
+    return ""
+
+
+def _rest(measures: Iterable[Measure], policy: IdlePolicy) -> str:
+    told = []
+    for measure in measures:
+        worst = _worst(measure.readings)
+        if worst and worst.value is not None:
+            told.append(f"{measure.label} at most {measure.show(worst.value)} of {measure.show(worst.idle_below)}")
+    return f"{', '.join(told)} a pod, in every one of the steps of {_span(policy.window)}"
+
+
+def _active_above(reading: Reading, policy: IdlePolicy) -> float:
+    return reading.idle_below * policy.leave_factor
+
+
+def _worst(readings: Iterable[Reading]) -> Reading | None:
+    """The reading nearest to, or furthest above, its own threshold."""
+    valued = [reading for reading in readings if reading.value is not None]
+    return max(valued, key=lambda r: (r.value or 0.0) / r.idle_below if r.idle_below else float("inf"), default=None)
+
+
+def _signal(measure: Measure, policy: IdlePolicy) -> Signal:
+    worst = _worst(measure.readings)
+    recent = max((r.recent for r in measure.readings if r.recent is not None), default=None)
+    below = worst.idle_below if worst else 0.0
+    return Signal(
+        name=measure.name,
+        unit=measure.unit,
+        value=worst.value if worst else None,
+        recent=recent,
+        idle_below=below,
+        active_above=below * policy.leave_factor,
+        window_seconds=policy.window.total_seconds(),
+        coverage=coverage(measure.readings),
+    )
+
+
+def coverage(readings: Iterable[Reading]) -> float | None:
+    """Pod-time seen over pod-time existed, 0..1; None where no pod existed."""
+    counted = list(readings)
+    existed = sum(reading.running for reading in counted)
+    return sum(reading.seen for reading in counted) / existed if existed else None
+
+
+# --- what is missing to be idle
+
+
+def doubts(usage: WorkloadUsage, measures: Iterable[Measure], *, policy: IdlePolicy) -> Iterator[Doubt]:
+    """All that keeps a workload that does nothing from being called idle, the plainest first."""
+    yield from _age_doubts(usage, policy)
+    if not usage.running and not usage.gone:
+        yield Doubt(code=Code.NO_PODS, reason=f"no pod of it ran in the last {_span(policy.window)}")
+    for running in usage.running:
+        yield from _pod_doubts(running, usage.evaluated_at, policy)
+    for measure in measures:
+        yield from _measure_doubts(measure, policy)
+
+
+def _age_doubts(usage: WorkloadUsage, policy: IdlePolicy) -> Iterator[Doubt]:
+    if usage.created_at is None:
+        yield Doubt(code=Code.YOUNG, reason="its age is not known, so neither is what it did in the whole window")
+    elif usage.evaluated_at - usage.created_at < policy.window:
+        age = _span(usage.evaluated_at - usage.created_at)
+        yield Doubt(code=Code.YOUNG, reason=f"it is {age} old; {_span(policy.window)} must be seen")
+
+
+def _pod_doubts(running: RunningPod, evaluated_at: datetime, policy: IdlePolicy) -> Iterator[Doubt]:
+    pod, usage = running.pod, running.usage
+    if pod.started_at is None:
+        yield Doubt(code=Code.MISSING, reason=f"pod {pod.name} runs, but its start is not known")
+        return
+    if evaluated_at - pod.started_at < startup(policy):
+        return
+    if usage is None:
+        yield Doubt(code=Code.MISSING, reason=f"running pod {pod.name} has no series in Prometheus")
+    elif usage.last_sample_at is None:
+        yield Doubt(code=Code.MISSING, reason=f"running pod {pod.name} has no current sample")
+    else:
+        yield from _sample_doubts(pod.name, evaluated_at - usage.last_sample_at, policy)
+
+
+def _sample_doubts(pod: str, age: timedelta, policy: IdlePolicy) -> Iterator[Doubt]:
+    allowed = 2 * policy.scrape_interval
+    if age > allowed:
+        reason = f"the last sample of pod {pod} is {_span(age)} old; {_span(allowed)} are allowed"
+        yield Doubt(code=Code.STALE, reason=reason)
+    elif age < -policy.max_clock_skew:
+        yield Doubt(code=Code.STALE, reason=f"the last sample of pod {pod} is {_span(-age)} in the future")
+
+
+def _measure_doubts(measure: Measure, policy: IdlePolicy) -> Iterator[Doubt]:
+    for reading in measure.readings:
+        if reading.seen < reading.expected:
+            missing = reading.expected - reading.seen
+            reason = (
+                f"{measure.label} of pod {reading.pod} has no value at {missing} of {reading.expected} steps "
+                f"in {_span(policy.window)}: what it did then is not known"
+            )
+            yield Doubt(code=Code.GAP if reading.points else Code.MISSING, reason=reason)
+        elif reading.expected and reading.peak is None:
+            yield Doubt(code=Code.MISSING, reason=f"{measure.label} of pod {reading.pod} has no usable value")
+    yield from _coverage_doubts(measure, policy)
+
+
+def _coverage_doubts(measure: Measure, policy: IdlePolicy) -> Iterator[Doubt]:
+    share = coverage(measure.readings)
+    if share is None and measure.readings:
+        yield Doubt(code=Code.NO_PODS, reason=f"no pod of it was up at any step of the last {_span(policy.window)}")
+    elif share is not None and share < policy.min_coverage:
+        reason = (
+            f"{measure.label} was seen for {share:.0%} of the pods' time in {_span(policy.window)} (start-up counts as "
+            f"not seen); {policy.min_coverage:.0%} are needed"
+        )
+        yield Doubt(code=Code.COVERAGE, reason=reason)
+
+
+# --- words
+
+
+def _cores(value: float) -> str:
+    return f"{value * 1000:.3g}m" if value < 1 else f"{value:.3g} cores"
+
+
+def _rate(value: float) -> str:
+    return f"{value:.3g} B/s" if value < 1000 else f"{value / 1000:.3g} kB/s"
+
+
+def _span(length: timedelta) -> str:
+    seconds = length.total_seconds()
+    if seconds >= 120 and seconds % 60 == 0:
+        return f"{seconds / 60:g} min"
+    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def _ms(length: timedelta) -> int:
+    return max(1, length // timedelta(milliseconds=1))
+
+
+def _epoch_ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,110 @@
+"""From evidence to a side: slow to spot, at once back, and nothing on doubt.
+
+==========  ====================  ==========================================  =======================
+evidence    side                  idle runs in a row                          ``good_at``
+==========  ====================  ==========================================  =======================
+idle        spot after N of them  one more, counted up to N                   now
+active      regular at once       none                                        now
+unknown,    stays                 none: it was seen above idle                now: the data was whole
+measured
+unknown     stays                 kept, because a pause must not starve the   stays, and so runs out
+                                  way to spot; lost when ``good_at`` is older
+                                  than the evidence's time to live
+==========  ====================  ==========================================  =======================
+
+A workload that was deleted and made anew under its name (another UID) starts over.
+"""
+
+import zlib
+from datetime import datetime, timedelta
+
+import msgspec
+
+from webhook.core.idleness import Judgement
+from webhook.core.model import Evidence, Side, Verdict, WorkloadKey
+from webhook.core.policy import SidePolicy
+
+_REFRESHES_PER_TTL = 6
+_BUCKETS = 16
+
+
+def advance(  # noqa: PLR0913 - the whole of what a side may depend on, by name
+    previous: Verdict | None,
+    judgement: Judgement,
+    *,
+    key: WorkloadKey,
+    uid: str,
+    policy: SidePolicy,
+    now: datetime,
+) -> Verdict:
+    """The verdict after this run; the very ``previous`` object where nothing is worth a write.
+
+    ``good_at`` and ``judged_at`` lag by up to a sixth of ``evidence_ttl``: a verdict that says the same again is
+    written when its key's turn comes, and not every minute.
+    """
+    before = _same_object(previous, key=key, uid=uid)
+    runs = _idle_runs(before, judgement, policy=policy, now=now)
+    side = _side(before.side, judgement, idle_runs=runs, policy=policy)
+    moved = side is not before.side
+    after = msgspec.structs.replace(
+        before,
+        side=side,
+        since=now if moved or before.since is None else before.since,
+        transitions=before.transitions + moved,
+        idle_runs=runs,
+        evidence=judgement.evidence,
+        reason=judgement.reason,
+        signals=judgement.signals,
+        good_at=now if judgement.measured else before.good_at,
+        judged_at=now,
+    )
+    return after if previous is None or _worth_writing(before, after, policy=policy, now=now) else previous
+
+
+def has_expired(verdict: Verdict, *, policy: SidePolicy, now: datetime) -> bool:
+    """Whether the last good evidence is too old to act on."""
+    return verdict.good_at is None or now - verdict.good_at > policy.evidence_ttl
+
+
+def _same_object(previous: Verdict | None, *, key: WorkloadKey, uid: str) -> Verdict:
+    if previous is None or previous.key != key or previous.uid != uid:
+        return Verdict(key=key, uid=uid)
+    return previous
+
+
+def _idle_runs(before: Verdict, judgement: Judgement, *, policy: SidePolicy, now: datetime) -> int:
+    kept = 0 if has_expired(before, policy=policy, now=now) else before.idle_runs
+    if judgement.evidence is Evidence.IDLE:
+        # Counted up to N only, or a resting workload's shard would be rewritten every minute.
+        return min(kept + 1, policy.idle_runs_to_spot)
+    return 0 if judgement.measured else kept
+
+
+def _side(side: Side, judgement: Judgement, *, idle_runs: int, policy: SidePolicy) -> Side:
+    if judgement.evidence is Evidence.ACTIVE:
+        return Side.REGULAR
+    if judgement.evidence is Evidence.IDLE and idle_runs >= policy.idle_runs_to_spot:
+        return Side.SPOT
+    return side
+
+
+def _worth_writing(before: Verdict, after: Verdict, *, policy: SidePolicy, now: datetime) -> bool:
+    changed = (before.uid, before.side, before.idle_runs, before.evidence) != (
+        after.uid,
+        after.side,
+        after.idle_runs,
+        after.evidence,
+    )
+    return changed or _turn_has_come(before, period=policy.evidence_ttl / _REFRESHES_PER_TTL, now=now)
+
+
+def _turn_has_come(before: Verdict, *, period: timedelta, now: datetime) -> bool:
+    """Whether a border of this key's own rhythm lies between the last write and now.
+
+    The rhythm is shifted by the key's hash, in few steps: neither all shards at once, nor every shard every minute.
+    """
+    if before.judged_at is None:
+        return True
+    shift = period * (zlib.crc32(str(before.key).encode()) % _BUCKETS / _BUCKETS)
+    epoch = datetime.fromtimestamp(0, tz=now.tzinfo) + shift
+    return (now - epoch) // period != (before.judged_at - epoch) // period
