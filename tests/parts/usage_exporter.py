@@ -35,6 +35,7 @@ class UsageExporter:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._frozen: str | None = None
+        self._hidden: set[tuple[str, str]] = set()
         self._dropped = 0.0
         self.drop_share = 0.0
         self.fail_with_500 = False
@@ -80,6 +81,12 @@ class UsageExporter:
             self._world.advance(self._now_s())
             self._world.node_script[node] = Rates(**rates)
 
+    def hide(self, namespace: str, workload_prefix: str) -> None:
+        """Serves nothing of these pods any more, as for a node whose kubelet is not scraped."""
+        with self._lock:
+            self._hidden.add((namespace, workload_prefix))
+        self.refresh()
+
     def freeze(self) -> None:
         """Serves the same bytes, time stamps included, until `thaw`: a stuck cAdvisor. Counters go on in the dark."""
         self._frozen = self.page()
@@ -117,6 +124,9 @@ class UsageExporter:
                 return False
             self._dropped -= 1.0
             return True
+
+    def _is_hidden(self, pod: Pod) -> bool:
+        return any(pod.namespace == namespace and pod.name.startswith(prefix) for namespace, prefix in self._hidden)
 
     def _poll(self) -> None:
         while not self._closing.wait(POLL_EVERY_SECONDS):
