@@ -1,0 +1,176 @@
+"""One run of the monitor: read, judge, turn sides, write the book.
+
+Prometheus in trouble makes every workload unknown; the book is still read, and its heartbeat
+still written, because the monitor lives and says so. Sides stay, and evidence runs out by
+itself. Such a run did not do its work, so ``exit_code`` is 1 and the failed Job is visible to
+whatever watches Jobs. An API server that cannot be read or written raises ClusterError: no
+verdict may rest on half a census, and nothing was written.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from webhook.core import owners, sides
+from webhook.core.book import Book
+from webhook.core.census import Census
+from webhook.core.idleness import Judgement, judge, unavailable
+from webhook.core.model import Evidence, Side, Value, Verdict, WorkloadKey
+from webhook.core.policy import Policy
+from webhook.core.usage import UsageSweep, by_workload
+from webhook.errors import UsageUnavailable
+from webhook.ports import Clock, ClusterReader, UsageSource, VerdictBook
+
+log = logging.getLogger(__name__)
+
+_NEVER_JUDGED = frozenset({"DaemonSet", "Node"})
+"""One pod per node, or the node's own: their place is not ours to choose."""
+
+
+class SideChange(Value, frozen=True, omit_defaults=False):
+    """A workload that changed sides in this run, and why."""
+
+    workload: str
+    before: Side
+    after: Side
+    reason: str
+
+
+class MonitorReport(Value, frozen=True, omit_defaults=False):
+    """What one run did. ``idle``, ``active`` and ``unknown`` count workloads; ``unknown_reasons`` by ``core.idleness.Code``.
+
+    ``usage_problem`` is empty when Prometheus answered; ``usage_code`` is its code, of a bounded set.
+    ``missing_kinds`` are those the API server did not let us read: their workloads keep what the book says.
+    """
+
+    started_at: datetime
+    finished_at: datetime
+    workloads: int = 0
+    idle: int = 0
+    active: int = 0
+    unknown: int = 0
+    unknown_reasons: dict[str, int] = {}
+    changes: tuple[SideChange, ...] = ()
+    forgotten: tuple[str, ...] = ()
+    objects_written: int = 0
+    queries: int = 0
+    dropped_values: int = 0
+    usage_problem: str = ""
+    usage_code: str = ""
+    missing_kinds: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every workload was judged on what Prometheus said, 1 when it said nothing."""
+        return 1 if self.usage_problem else 0
+
+
+def run_once(
+    cluster: ClusterReader, usage: UsageSource, book: VerdictBook, policy: Policy, clock: Clock
+) -> MonitorReport:
+    """Judge every workload once and write the book. Raises ClusterError."""
+    census, old = cluster.census(), book.read()
+    now = clock()
+    sweep, trouble = _sweep(usage, policy)
+    judgements = judge_all(census, sweep, policy=policy, now=now, trouble=str(trouble or ""))
+    new, forgotten = rewrite(old, judgements, census=census, policy=policy, now=now)
+    finished = clock()
+    control = msgspec.structs.replace(new.control, heartbeat=finished)
+    written = book.write(old, msgspec.structs.replace(new, control=control))
+    seen = Counter(judgement.evidence for judgement in judgements.values())
+    report = MonitorReport(
+        started_at=now,
+        finished_at=finished,
+        workloads=len(judgements),
+        idle=seen[Evidence.IDLE],
+        active=seen[Evidence.ACTIVE],
+        unknown=seen[Evidence.UNKNOWN],
+        unknown_reasons=_unknown_reasons(judgements.values()),
+        changes=tuple(_changes(old, new)),
+        forgotten=forgotten,
+        objects_written=written,
+        queries=sweep.queries if sweep else 0,
+        dropped_values=sweep.dropped if sweep else 0,
+        usage_problem=str(trouble or ""),
+        usage_code=trouble.code if trouble else "",
+        missing_kinds=census.missing,
+    )
+    _tell(report)
+    return report
+
+
+def judge_all(
+    census: Census, sweep: UsageSweep | None, *, policy: Policy, now: datetime, trouble: str = ""
+) -> dict[WorkloadKey, Judgement]:
+    """The judgement of every workload of the census; without a sweep all are unknown, for ``trouble``'s sake."""
+    known = {pod: key for pod, key in owners.resolve(census).items() if key.kind not in _NEVER_JUDGED}
+    if sweep is None:
+        return dict.fromkeys(sorted(set(known.values())), unavailable(trouble))
+    return {key: judge(usage, policy.idle, now=now) for key, usage in by_workload(census, sweep, owners=known).items()}
+
+
+def rewrite(
+    old: Book, judgements: Mapping[WorkloadKey, Judgement], *, census: Census, policy: Policy, now: datetime
+) -> tuple[Book, tuple[str, ...]]:
+    """The book after this run, and whom it forgot: owners gone for longer than evidence lives."""
+    uids = _uids(census)
+    verdicts = {
+        str(key): sides.advance(
+            old.verdicts.get(str(key)), judgement, key=key, uid=uids.get(key, ""), policy=policy.sides, now=now
+        )
+        for key, judgement in judgements.items()
+    }
+    absent = {name: verdict for name, verdict in old.verdicts.items() if name not in verdicts}
+    forgotten = {name for name, verdict in absent.items() if _is_over(verdict, census, policy=policy, now=now)}
+    kept = {name: verdict for name, verdict in absent.items() if name not in forgotten}
+    return msgspec.structs.replace(old, verdicts=verdicts | kept), tuple(sorted(forgotten))
+
+
+def _sweep(usage: UsageSource, policy: Policy) -> tuple[UsageSweep | None, UsageUnavailable | None]:
+    try:
+        return usage.sweep(policy.idle), None
+    except UsageUnavailable as exc:
+        return None, exc
+
+
+def _is_over(verdict: Verdict, census: Census, *, policy: Policy, now: datetime) -> bool:
+    """Gone, and not merely hidden by a right that is missing."""
+    if verdict.key.kind in census.missing or verdict.key.kind.lower() in _plurals(census.missing):
+        return False
+    return verdict.judged_at is None or now - verdict.judged_at > policy.sides.evidence_ttl
+
+
+def _plurals(kinds: Iterable[str]) -> set[str]:
+    return {kind.lower().removesuffix("s") for kind in kinds}
+
+
+def _uids(census: Census) -> dict[WorkloadKey, str]:
+    """UIDs by workload, also of owners that are known only from the references of what they own."""
+    found: dict[WorkloadKey, str] = {}
+    for child in (*census.pods, *census.controllers):
+        if child.controller:
+            owner = child.controller
+            found[WorkloadKey(namespace=child.namespace, kind=owner.kind, name=owner.name)] = owner.uid
+    return found | {WorkloadKey(namespace=c.namespace, kind=c.kind, name=c.name): c.uid for c in census.controllers}
+
+
+def _unknown_reasons(judgements: Iterable[Judgement]) -> dict[str, int]:
+    return dict(Counter(j.code.value for j in judgements if j.evidence is Evidence.UNKNOWN))
+
+
+def _changes(old: Book, new: Book) -> Iterable[SideChange]:
+    for name, verdict in new.verdicts.items():
+        before = old.verdicts[name].side if name in old.verdicts else Side.REGULAR
+        if before is not verdict.side:
+            yield SideChange(workload=name, before=before, after=verdict.side, reason=verdict.reason)
+
+
+def _tell(report: MonitorReport) -> None:
+    for change in report.changes:
+        fields = {"workload": change.workload, "before": change.before.value, "after": change.after.value}
+        log.info("side changed", extra=fields | {"reason": change.reason})
+    if report.usage_problem:
+        log.warning("no usage", extra={"code": report.usage_code, "reason": report.usage_problem})

@@ -1,0 +1,133 @@
+"""Prometheus' answers to instant queries, read strictly: what is odd is refused, never guessed.
+
+A value that is NaN, infinite, negative or no number is dropped and counted: the pod it
+belongs to then has no value, which is neither idle nor hot.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from math import copysign, isfinite
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from webhook.errors import UsageUnavailable
+
+_LONGEST_MESSAGE = 300
+T = TypeVar("T")
+
+Labels = Mapping[str, str]
+
+
+class Row(NamedTuple):
+    """One series of a vector: its labels and its value, finite and not negative."""
+
+    labels: Labels
+    value: float
+
+
+class Vector(NamedTuple):
+    """``dropped`` counts the rows whose value could not be believed."""
+
+    rows: tuple[Row, ...]
+    dropped: int
+
+
+class _Data(msgspec.Struct, rename="camel"):
+    result_type: str = ""
+    result: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    status: str = ""
+    data: _Data | None = None
+    error_type: str = ""
+    error: str = ""
+    warnings: list[str] | None = None
+
+
+class _Series(msgspec.Struct):
+    metric: dict[str, str]
+    value: tuple[float, str] | None = None
+    histogram: msgspec.Raw | None = None
+
+
+class _BuildInfo(msgspec.Struct):
+    version: str = ""
+
+
+class _BuildAnswer(msgspec.Struct):
+    data: _BuildInfo = msgspec.field(default_factory=_BuildInfo)
+
+
+_answers = msgspec.json.Decoder(_Answer)
+_vectors = msgspec.json.Decoder(list[_Series])
+_scalars = msgspec.json.Decoder(tuple[float, str])
+
+
+def decode_vector(body: bytes) -> Vector:
+    """Read a vector. Raises UsageUnavailable with a code for anything else than a whole, successful one."""
+    series = _decoded(_vectors.decode, _result(body, "vector"))
+    if any(one.value is None for one in series):
+        raise UsageUnavailable("a histogram where a number was asked for", code="type")
+    rows = tuple(
+        Row(one.metric, value)
+        for one in series
+        if one.value is not None and (value := _number(one.value[1])) is not None
+    )
+    return Vector(rows, len(series) - len(rows))
+
+
+def decode_time(body: bytes) -> datetime:
+    """Read the answer to ``time()``: Prometheus' own clock. Raises UsageUnavailable."""
+    seconds = _number(_decoded(_scalars.decode, _result(body, "scalar"))[1])
+    try:
+        return datetime.fromtimestamp(seconds if seconds is not None else float("nan"), tz=UTC)
+    except (ValueError, OverflowError, OSError) as exc:
+        raise UsageUnavailable("its clock tells no time", code="malformed") from exc
+
+
+def decode_error(body: bytes) -> str:
+    """The message of an error answer, for people; empty where the body is none."""
+    try:
+        answer = _answers.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return f"{answer.error_type}: {answer.error}"[:_LONGEST_MESSAGE] if answer.error else ""
+
+
+def decode_version(body: bytes) -> str:
+    """The version of ``/api/v1/status/buildinfo``; empty where it does not tell."""
+    try:
+        return msgspec.json.decode(body, type=_BuildAnswer).data.version[:64]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+
+
+def _result(body: bytes, wanted: str) -> msgspec.Raw:
+    answer = _decoded(_answers.decode, body)
+    if answer.status != "success" or answer.data is None:
+        raise UsageUnavailable(f"status {answer.status!r}: {decode_error(body)}"[:_LONGEST_MESSAGE], code="error")
+    if answer.warnings:
+        # Stores that span several Prometheuses warn when one of them did not answer: its pods would look gone.
+        raise UsageUnavailable(f"a partial answer: {answer.warnings[0]}"[:_LONGEST_MESSAGE], code="partial")
+    if answer.data.result_type != wanted:
+        raise UsageUnavailable(f"a {answer.data.result_type or 'nameless type'}, not a {wanted}"[:80], code="type")
+    return answer.data.result
+
+
+def _decoded(decode: Callable[[bytes | msgspec.Raw], T], body: bytes | msgspec.Raw) -> T:
+    try:
+        return decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise UsageUnavailable(f"no answer of the query API: {exc}"[:_LONGEST_MESSAGE], code="malformed") from exc
+
+
+def _number(text: str) -> float | None:
+    """The value, or None for what is no measurement: also -0, which no sum of counters gives."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    # Python's float() takes digit groups; JSON and Prometheus know none.
+    return value if isfinite(value) and copysign(1.0, value) > 0 and "_" not in text else None
