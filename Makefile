@@ -73,8 +73,11 @@ docs: $(STAMP) ## write the generated tables into README.md and docs/
 	$(BIN)/python -m bench.tables
 
 .PHONY: lock
-lock: $(STAMP) ## renew requirements/*.txt from requirements/*.in
-	$(BIN)/python requirements/lock.py
+lock: ## renew requirements/*.txt from requirements/*.in, for every Python and platform at once
+	@test -x build/lock/bin/uv || { $(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install -q uv; }
+	cd requirements && for lock in base build dev; do \
+	  ../build/lock/bin/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-annotate --no-emit-index-url --no-emit-find-links $$lock.in -o $$lock.txt; done
 
 .PHONY: fmt
 fmt: $(STAMP) ## format the code and apply safe fixes
