@@ -27,15 +27,17 @@ def sweep_queries(policy: IdlePolicy) -> dict[str, str]:
     cpu = f"max by (namespace, pod, container) (rate({_CPU}[{duration(policy.rate_window)}]))"
     received = f"max by (namespace, pod, interface) (rate({_RECEIVED}[{duration(policy.rate_window)}]))"
     recent = duration(leave_range(policy))
-    # Only steps at which kube-state-metrics knows the pod and its start-up is over: neither the burst of a start
-    # nor the values that a range still finds after a pod's end may count.
-    settled = f"(kube_pod_start_time <= time() - {seconds(startup(policy))})"
+    life = seconds(startup(policy))
+    # The burst of a start must not count. What a range still finds after a pod's end may: it is from its life.
+    grown = f"unless on (namespace, pod) (kube_pod_start_time > time() - {life})"
+    # Points are held against expectedPoints: only steps at which kube-state-metrics knows the pod, start-up over.
+    settled = f"(kube_pod_start_time <= time() - {life})"
     known = f"and on (namespace, pod) {settled}"
     return {
-        "cpuPeak": f"max_over_time((sum by (namespace, pod) ({cpu}) {known}){steps})",
+        "cpuPeak": f"max_over_time((sum by (namespace, pod) ({cpu}) {grown}){steps})",
         "cpuPoints": f"count_over_time(({cpu} {known}){steps})",
         "cpuRecent": f"sum by (namespace, pod) (max by (namespace, pod, container) (rate({_CPU}[{recent}])))",
-        "receivedPeak": f"max_over_time((sum by (namespace, pod) ({received}) {known}){steps})",
+        "receivedPeak": f"max_over_time((sum by (namespace, pod) ({received}) {grown}){steps})",
         "receivedPoints": f"min by (namespace, pod) (count_over_time(({received} {known}){steps}))",
         "receivedRecent": f"sum by (namespace, pod) (max by (namespace, pod, interface) (rate({_RECEIVED}[{recent}])))",
         "sampleTime": (

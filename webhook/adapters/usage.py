@@ -1,0 +1,230 @@
+"""Prometheus as a source of usage: a constant number of queries a sweep, joined in process.
+
+All queries of a sweep are evaluated for one moment, taken from Prometheus' own clock, and
+any one that fails fails the sweep: half a sweep would show pods that do nothing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+from webhook.adapters.prometheus_http import Transport
+from webhook.adapters.prometheus_settings import PrometheusSettings
+from webhook.core.model import ControllerRef
+from webhook.core.policy import IdlePolicy
+from webhook.core.usage import NodeSample, NodeUsage, PodUsage, UsageSweep
+from webhook.errors import UsageUnavailable
+from webhook.wire.prometheus import Vector, decode_time, decode_vector, decode_version
+from webhook.wire.promql import node_queries, sweep_queries
+
+__all__ = ["Prometheus", "PrometheusSettings"]
+
+Pod = tuple[str, str]
+
+
+class Prometheus:
+    """Implements ``ports.UsageSource``. Raises ConfigurationError where the settings cannot be right."""
+
+    def __init__(self, settings: PrometheusSettings) -> None:
+        self._transport = Transport(settings)
+        self._concurrency = settings.concurrency
+        self._version: str | None = None
+
+    def sweep(self, policy: IdlePolicy) -> UsageSweep:
+        """Ask for every pod's use. Raises UsageUnavailable with one of a bounded set of codes."""
+        clock = self._transport.query("time()")
+        at = between_steps(decode_time(clock.body), step=policy.step)
+        answers = self._ask(sweep_queries(policy), at)
+        if not answers["startTime"].rows or not (answers["cpuPoints"].rows or answers["cpuRecent"].rows):
+            raise UsageUnavailable("no pod has series of both cAdvisor and kube-state-metrics", code="empty")
+        return UsageSweep(
+            evaluated_at=at,
+            answered_at=clock.date,
+            pods=pods_of(answers),
+            queries=1 + len(answers),
+            dropped=sum(answer.dropped for answer in answers.values()),
+            prometheus_version=self._told_version(),
+        )
+
+    def node_usage(self, policy: IdlePolicy) -> NodeUsage:
+        """Ask what each node uses, by node-exporter or, where that has no such node, by cAdvisor."""
+        at = decode_time(self._transport.query("time()").body)
+        return nodes_of(self._ask(node_queries(policy), at))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def _ask(self, queries: Mapping[str, str], at: datetime) -> dict[str, Vector]:
+        def one(name: str) -> Vector:
+            try:
+                return decode_vector(self._transport.query(queries[name], at=at).body)
+            except UsageUnavailable as exc:
+                raise UsageUnavailable(f"query {name}: {exc}", code=exc.code) from exc
+
+        with ThreadPoolExecutor(self._concurrency) as threads:
+            waiting = [threads.submit(one, name) for name in queries]
+            try:
+                return {name: asked.result() for name, asked in zip(queries, waiting, strict=True)}
+            except UsageUnavailable:
+                # A Prometheus in trouble is not asked the rest.
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _told_version(self) -> str:
+        if self._version is None:
+            try:
+                self._version = decode_version(self._transport.request("GET", "/api/v1/status/buildinfo").body)
+            except UsageUnavailable:
+                self._version = ""  # stores that only speak the query API have none
+        return self._version
+
+
+def between_steps(moment: datetime, *, step: timedelta) -> datetime:
+    """The moment, a millisecond later if it lies on a step.
+
+    Prometheus 3 leaves a window's left border out, Prometheus 2 has it in: off the steps, both see the same ones.
+    """
+    milliseconds = int(moment.timestamp() * 1000)
+    milliseconds += milliseconds % max(1, step // timedelta(milliseconds=1)) == 0
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+
+
+# --- pods
+
+
+def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
+    """Join a sweep's answers by namespace and pod. No row gives None or no points, never zero use."""
+    known = {name: _by_pod(answers[name], max) for name in _LARGEST}
+    life = _lives(answers["startTime"])
+    cpu_points = _cpu_points(answers["cpuPoints"], _by_pod(answers["containers"], max))
+    received_points = _by_pod(answers["receivedPoints"], min)
+    sampled = _by_pod(answers["sampleTime"], min)
+    expected, running = _summed(answers["expectedPoints"]), _summed(answers["runningPoints"])
+    named: set[Pod] = set().union(*known.values(), life, expected, running)
+    owners = _owners(answers["owner"])
+    return tuple(
+        PodUsage(
+            namespace=pod[0],
+            name=pod[1],
+            uid=life[pod][1] if pod in life else "",
+            controller=owners.get(pod),
+            cpu_peak_cores=known["cpuPeak"].get(pod),
+            cpu_recent_cores=known["cpuRecent"].get(pod),
+            cpu_points=cpu_points.get(pod, 0),
+            received_peak_bytes_per_second=known["receivedPeak"].get(pod),
+            received_recent_bytes_per_second=known["receivedRecent"].get(pod),
+            received_points=int(received_points.get(pod, 0)),
+            expected_points=int(expected.get(pod, 0)),
+            running_points=int(running.get(pod, 0)),
+            started_at=_moment(life[pod][0]) if pod in life else None,
+            last_sample_at=_moment(sampled[pod]) if pod in sampled else None,
+        )
+        for pod in sorted(named)
+    )
+
+
+_LARGEST = ("cpuPeak", "cpuRecent", "receivedPeak", "receivedRecent")
+
+
+def _pod(labels: Mapping[str, str]) -> Pod | None:
+    namespace, name = labels.get("namespace", ""), labels.get("pod", "")
+    return (namespace, name) if namespace and name else None
+
+
+def _by_pod(answer: Vector, choose: Callable[[float, float], float]) -> dict[Pod, float]:
+    """By pod; of two values for one, the one that argues for less change is chosen by the caller."""
+    found: dict[Pod, float] = {}
+    for labels, value in answer.rows:
+        if pod := _pod(labels):
+            found[pod] = choose(found[pod], value) if pod in found else value
+    return found
+
+
+def _summed(answer: Vector) -> dict[Pod, float]:
+    """Added over the UIDs of one name: pods of a StatefulSet follow each other under it."""
+    found: dict[Pod, float] = {}
+    for labels, value in answer.rows:
+        if pod := _pod(labels):
+            found[pod] = found.get(pod, 0.0) + value
+    return found
+
+
+def _cpu_points(answer: Vector, containers: Mapping[Pod, float]) -> dict[Pod, int]:
+    """Steps at which every container had a value; none while one that kube-state-metrics knows has none at all."""
+    least: dict[Pod, float] = {}
+    counted: dict[Pod, int] = {}
+    for labels, value in answer.rows:
+        if pod := _pod(labels):
+            least[pod] = min(least.get(pod, value), value)
+            counted[pod] = counted.get(pod, 0) + 1
+    return {pod: int(value) for pod, value in least.items() if pod in containers and counted[pod] >= containers[pod]}
+
+
+def _lives(answer: Vector) -> dict[Pod, tuple[float, str]]:
+    """When the last pod of each name started, and its UID."""
+    found: dict[Pod, tuple[float, str]] = {}
+    for labels, value in answer.rows:
+        if pod := _pod(labels):
+            found[pod] = max(found.get(pod, (0.0, "")), (value, labels.get("uid", "")))
+    return found
+
+
+def _owners(answer: Vector) -> dict[Pod, ControllerRef]:
+    rows = ((_pod(labels), labels) for labels, _ in answer.rows)
+    return {
+        pod: ControllerRef(kind=labels["owner_kind"], name=labels["owner_name"])
+        for pod, labels in rows
+        if pod and labels.get("owner_kind") and labels.get("owner_name")
+    }
+
+
+def _moment(seconds: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, tz=UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+# --- nodes
+
+_SOURCES = (
+    ("node-exporter", "exporterCpu", "exporterMemory", "exporterTime"),
+    ("cadvisor", "rootCpu", "rootMemory", "cadvisorTime"),
+    ("cadvisor-containers", "containersCpu", "containersMemory", "cadvisorTime"),
+)
+"""Best first: the containers' sum misses whatever runs on a node outside of pods."""
+
+
+def nodes_of(answers: Mapping[str, Vector]) -> NodeUsage:
+    """Join each source's series to nodes, and take each node from the best source that knows it."""
+    addresses = {
+        r.labels["internal_ip"]: r.labels["node"] for r in answers["nodes"].rows if r.labels.get("internal_ip")
+    }
+    names = {row.labels.get("node", "") for row in answers["nodes"].rows}
+    samples: dict[str, NodeSample] = {}
+    series = joined = 0
+    for source, cpu, memory, time in _SOURCES:
+        by_node = [_by_node(answers[name], addresses, names) for name in (cpu, memory, time)]
+        series += len(answers[cpu].rows)
+        joined += len(answers[cpu].rows) - by_node[0].pop("", (0, 0.0))[0]
+        for node in by_node[0].keys() & by_node[1].keys() & by_node[2].keys():
+            values = [table[node][1] for table in by_node]
+            sampled_at = _moment(values[2])
+            if node not in samples and sampled_at:
+                samples[node] = NodeSample(
+                    node=node, cpu_cores=values[0], memory_bytes=values[1], sampled_at=sampled_at, source=source
+                )
+    return NodeUsage(nodes=tuple(samples[n] for n in sorted(samples)), match_rate=joined / series if series else 0.0)
+
+
+def _by_node(answer: Vector, addresses: Mapping[str, str], names: Iterable[str]) -> dict[str, tuple[int, float]]:
+    """(rows, largest value) by node; under "" those that lead to none."""
+    found: dict[str, tuple[int, float]] = {}
+    for labels, value in answer.rows:
+        instance = labels.get("instance", "")
+        host = instance.rpartition(":")[0].strip("[]") or instance
+        node = labels.get("node") or addresses.get(host) or (host if host in names else "")
+        rows, largest = found.get(node, (0, 0.0))
+        found[node] = (rows + 1, max(largest, value))
+    return found
