@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
+from typing import Self
 
 from webhook.core.model import Namespace, Node, Value, Workload, WorkloadKey
 from webhook.core.policy import Policy
@@ -31,7 +32,7 @@ class Snapshot:
     ``controllers`` leads from (namespace, kind, name) of a pod's controller to its workload's key.
     """
 
-    __slots__ = ("controllers", "meta", "namespaces", "nodes", "workloads")
+    __slots__ = ("__weakref__", "controllers", "meta", "namespaces", "nodes", "workloads")
 
     def __init__(
         self,
@@ -48,3 +49,22 @@ class Snapshot:
         self.controllers: Mapping[tuple[str, str, str], WorkloadKey] = MappingProxyType(
             {(w.key.namespace, c.kind, c.name): w.key for w in self.workloads.values() for c in w.controllers},
         )
+
+    @classmethod
+    def from_indexes(
+        cls,
+        meta: Meta,
+        *,
+        nodes: dict[str, Node],
+        namespaces: dict[str, Namespace],
+        workloads: dict[WorkloadKey, Workload],
+        controllers: dict[tuple[str, str, str], WorkloadKey],
+    ) -> Self:
+        """Take over indexes that were built bit by bit, so that a large snapshot never holds up a request."""
+        made = cls.__new__(cls)
+        made.meta = meta
+        made.nodes = MappingProxyType(nodes)
+        made.namespaces = MappingProxyType(namespaces)
+        made.workloads = MappingProxyType(workloads)
+        made.controllers = MappingProxyType(controllers)
+        return made

@@ -1,0 +1,177 @@
+"""Node affinity as algebra: how a demand or a wish joins what the owner already wrote.
+
+Kubernetes' rules (component-helpers/scheduling/corev1/nodeaffinity): terms are ORed, requirements
+inside a term are ANDed, and a term without requirements matches nothing. So a demand is ANDed into
+every term; one more term would widen the pod instead of narrowing it.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from webhook.core.model import Platform, Requirement, Value
+from webhook.core.pod import Affinity, Pod, PreferredTerm, SelectorRequirement, SelectorTerm
+from webhook.core.spotpool import Marker
+
+MAX_TERMS = 32
+"""More than this is no affinity any more: each term is evaluated for every node of the cluster."""
+
+_OPPOSITE = {"In": "NotIn", "NotIn": "In", "Exists": "DoesNotExist", "DoesNotExist": "Exists"}
+
+Alternative = tuple[Requirement, ...]
+Json = dict[str, object]
+
+
+class TooManyTermsError(Exception):
+    """The product of the owner's terms and ours would pass MAX_TERMS."""
+
+
+def required_terms(pod: Pod) -> list[SelectorTerm] | None:
+    """The owner's required terms; None where there is no such demand."""
+    affinity = (pod.spec.affinity or Affinity()).node_affinity
+    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+    return None if required is None else list(required.node_selector_terms or ())
+
+
+def preferred_terms(pod: Pod) -> list[PreferredTerm]:
+    """The owner's wishes."""
+    affinity = (pod.spec.affinity or Affinity()).node_affinity
+    return list((affinity.preferred_during_scheduling_ignored_during_execution if affinity else None) or ())
+
+
+def is_empty(term: SelectorTerm) -> bool:
+    return not term.match_expressions and not term.match_fields
+
+
+def as_requirement(expression: SelectorRequirement) -> Requirement:
+    return Requirement(expression.key, expression.operator, tuple(expression.values or ()))
+
+
+def is_pinned(pod: Pod) -> bool:
+    """Whether every non-empty term names its node: a DaemonSet's pod, or one that was meant for one machine."""
+    terms = [term for term in required_terms(pod) or () if not is_empty(term)]
+    return any(field.key == "metadata.name" for term in terms for field in term.match_fields or ())
+
+
+def contradicts(pod: Pod, alternatives: Iterable[Alternative]) -> bool:
+    """Whether the owner already says where, so that none of the alternatives can ever hold."""
+    return not any(_possible(pod, alternative) for alternative in alternatives)
+
+
+def _possible(pod: Pod, alternative: Alternative) -> bool:
+    selector = pod.spec.node_selector or {}
+    chosen = tuple(Requirement(key, "In", (value,)) for key, value in selector.items())
+    if any(_disjoint(mine, theirs) for mine in alternative for theirs in chosen):
+        return False
+    terms = required_terms(pod)
+    filled = [term for term in terms or () if not is_empty(term)]
+    return not filled or any(_agrees(term, alternative) for term in filled)
+
+
+def _agrees(term: SelectorTerm, alternative: Alternative) -> bool:
+    theirs = [as_requirement(e) for e in term.match_expressions or ()]
+    return not any(_disjoint(mine, other) for mine in alternative for other in theirs)
+
+
+def _disjoint(one: Requirement, other: Requirement) -> bool:
+    """Whether no value of the label can meet both. Sound for the operators that markers use."""
+    if one.key != other.key:
+        return False
+    pair = {one.operator: one, other.operator: other}
+    if one.operator == other.operator == "In":
+        return not set(one.values) & set(other.values)
+    if "In" in pair and "NotIn" in pair:
+        return set(pair["In"].values) <= set(pair["NotIn"].values)
+    return "DoesNotExist" in pair and bool({"In", "Exists"} & pair.keys())
+
+
+def not_any(markers: Iterable[Marker]) -> list[Alternative]:
+    """What holds on a node that shows none of the markers, as alternatives (a product: each marker fails somewhere)."""
+    result: list[Alternative] = [()]
+    for marker in markers:
+        result = [
+            (*before, _negated(one)) if _negated(one) not in before else before for before in result for one in marker
+        ]
+        if len(result) > MAX_TERMS:
+            raise TooManyTermsError
+    return list(dict.fromkeys(result))
+
+
+def _negated(requirement: Requirement) -> Requirement:
+    return Requirement(requirement.key, _OPPOSITE[requirement.operator], requirement.values)
+
+
+def on_platforms(platforms: Iterable[Platform]) -> list[Alternative]:
+    """Nodes of these platforms, one alternative per operating system."""
+    by_os: dict[str, list[str]] = {}
+    for platform in sorted(platforms):
+        by_os.setdefault(platform.os, []).append(platform.architecture)
+    return [
+        (Requirement("kubernetes.io/os", "In", (os,)), Requirement("kubernetes.io/arch", "In", tuple(architectures)))
+        for os, architectures in by_os.items()
+    ]
+
+
+def joined(left: Iterable[Alternative], right: Iterable[Alternative]) -> list[Alternative]:
+    """AND of two alternatives lists, without saying a requirement twice. Raises TooManyTermsError."""
+    right = list(right)
+    result = [_merged(one, other) for one in left for other in right]
+    if len(result) > MAX_TERMS:
+        raise TooManyTermsError
+    return list(dict.fromkeys(result))
+
+
+def _merged(one: Alternative, other: Alternative) -> Alternative:
+    return (*one, *(requirement for requirement in other if requirement not in one))
+
+
+def demand(raw_terms: list[Json] | None, alternatives: list[Alternative]) -> list[Json]:
+    """The required terms after ANDing ``alternatives`` into each; the owner's keep their order, fields and unknown keys.
+
+    A term that already implies one of the alternatives stays as it is, so that the second time changes
+    nothing. An empty term stays empty: it matches nothing, and filling it would widen the pod.
+    Raises TooManyTermsError.
+    """
+    if raw_terms is None:
+        return [{"matchExpressions": [as_json(r) for r in alternative]} for alternative in alternatives]
+    result: list[Json] = []
+    for term in raw_terms:
+        new = _demanded(term, alternatives)
+        result += [one for one in new if one not in result] if new != [term] else new
+    if len(result) > max(MAX_TERMS, len(raw_terms)):
+        raise TooManyTermsError
+    return result
+
+
+def _demanded(term: Json, alternatives: list[Alternative]) -> list[Json]:
+    expressions = _expressions(term)
+    if not expressions and not term.get("matchFields"):
+        return [term]
+    present = [_plain(e) for e in expressions]
+    missing = [[r for r in map(as_json, alternative) if r not in present] for alternative in alternatives]
+    if any(not rest for rest in missing):
+        return [term]
+    return [{**term, "matchExpressions": [*expressions, *rest]} for rest in missing]
+
+
+def _expressions(term: Json) -> list[Json]:
+    found = term.get("matchExpressions")
+    return [e for e in found if isinstance(e, Mapping)] if isinstance(found, list) else []
+
+
+def _plain(expression: Mapping[str, object]) -> Json:
+    plain: Json = {"key": expression.get("key"), "operator": expression.get("operator")}
+    if expression.get("values"):
+        plain["values"] = expression["values"]
+    return plain
+
+
+def as_json(requirement: Requirement) -> Json:
+    """As it stands in a pod."""
+    plain: Json = {"key": requirement.key, "operator": requirement.operator}
+    if requirement.values:
+        plain["values"] = list(requirement.values)
+    return plain
+
+
+def wish(alternative: Alternative, weight: int) -> Json:
+    """A preferred term."""
+    return {"weight": weight, "preference": {"matchExpressions": [as_json(r) for r in alternative]}}

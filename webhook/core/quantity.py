@@ -1,0 +1,59 @@
+"""Kubernetes quantities, exactly: ``250m``, ``1Gi``, ``1e3``, ``12E``, ``123456789n``.
+
+The grammar is Kubernetes' own (a signed decimal number and a suffix: binary ``Ki``..``Ei``,
+decimal ``n``..``E``, or an exponent ``e``/``E`` with digits). ``E`` alone is exa; ``E``
+followed by digits is an exponent. Values are exact fractions; no float is involved until asked for.
+"""
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+from webhook.errors import QuantityError
+
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+_FORM = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?\d{1,4}))?", re.ASCII)
+_LONGEST = 64
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Fraction:
+    """The exact value of a quantity. Raises QuantityError."""
+    match = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
+    if match is None:
+        raise QuantityError(f"{text[:_LONGEST]!r} is no Kubernetes quantity, such as 250m, 1Gi or 1e3")
+    sign, digits, suffix, exponent = match.groups()
+    number = Fraction(digits.rstrip(".") if digits != "." else "0")
+    if suffix in _BINARY:
+        number *= 2 ** _BINARY[suffix]
+    else:
+        number *= Fraction(10) ** (int(exponent) if exponent else _DECIMAL[suffix or ""])
+    return -number if sign == "-" else number
+
+
+def to_float(text: str) -> float:
+    """The nearest float: cores of a CPU quantity, bytes of a memory quantity. Raises QuantityError."""
+    value = parse(text)
+    try:
+        return float(value)
+    except OverflowError as exc:
+        raise QuantityError(f"{text!r} is larger than any number of cores or bytes") from exc
+
+
+def render(value: Fraction, *, binary: bool = False) -> str:
+    """The shortest quantity that parses back to ``value`` (rounded up to a nano, as Kubernetes does).
+
+    ``binary`` prefers ``Ki``..``Ei`` where they divide the value, as memory is written.
+    """
+    nanos = -((-value * 10**9) // 1)
+    exact = Fraction(nanos, 10**9)
+    if binary and exact.denominator == 1 and exact:
+        for suffix, power in reversed(_BINARY.items()):
+            if exact % 2**power == 0:
+                return f"{exact / 2**power}{suffix}"
+    for suffix, power in sorted(_DECIMAL.items(), key=lambda item: -item[1]):
+        scaled = exact / Fraction(10) ** power
+        if scaled.denominator == 1 and (scaled or suffix == ""):
+            return f"{scaled.numerator}{suffix}"
+    raise AssertionError("a whole number of nanos always has the suffix n")

@@ -1,0 +1,272 @@
+"""Which nodes are spot, how that is known, and what a pod must carry to land there.
+
+A node is recognised by its labels, never by its taints: the provider table below, then the
+operator's own markers. Tolerated is only a marker taint of the table or what the operator
+lists, because a taint learnt from a live node may guard a tenant's or a draining pool.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from weakref import WeakKeyDictionary
+
+from webhook.core.model import CapacityType, Node, Platform, Requirement, Taint, Value
+from webhook.core.policy import Policy
+from webhook.core.snapshot import Snapshot
+
+
+class Provider(Value, frozen=True):
+    """One row of the table: a node is spot if ``label`` has one of ``values`` (any case); no values means the key alone.
+
+    ``unless`` is a label that takes it back. ``regular`` are values that say the opposite in so many words.
+    ``taint`` is the marker that the provider puts on such nodes; an empty value tolerates any.
+    """
+
+    name: str
+    label: str
+    values: tuple[str, ...] = ()
+    regular: tuple[str, ...] = ()
+    unless: tuple[str, str] | None = None
+    taint: Taint | None = None
+
+
+PROVIDERS: tuple[Provider, ...] = (
+    Provider("Karpenter", "karpenter.sh/capacity-type", ("spot",), ("on-demand", "reserved")),
+    Provider("EKS managed node group", "eks.amazonaws.com/capacityType", ("SPOT",), ("ON_DEMAND", "CAPACITY_BLOCK")),
+    Provider(
+        "GKE Spot", "cloud.google.com/gke-spot", ("true",), ("false",), taint=Taint("cloud.google.com/gke-spot", "true")
+    ),
+    Provider("GKE provisioning", "cloud.google.com/gke-provisioning", ("spot", "preemptible"), ("standard",)),
+    Provider(
+        "GKE preemptible",
+        "cloud.google.com/gke-preemptible",
+        ("true",),
+        ("false",),
+        taint=Taint("cloud.google.com/gke-preemptible", "true"),
+    ),
+    Provider(
+        "AKS spot pool",
+        "kubernetes.azure.com/scalesetpriority",
+        ("spot",),
+        ("regular",),
+        taint=Taint("kubernetes.azure.com/scalesetpriority", "spot"),
+    ),
+    Provider("AKS priority", "kubernetes.azure.com/priority", ("spot",), ("regular",)),
+    Provider("OpenShift machine API", "machine.openshift.io/interruptible-instance"),
+    Provider(
+        "Alibaba ACK", "node.alibabacloud.com/spot-strategy", ("SpotWithPriceLimit", "SpotAsPriceGo"), ("NoSpot",)
+    ),
+    Provider(
+        "Oracle OKE",
+        "oci.oraclecloud.com/oke-is-preemptible",
+        ("true",),
+        ("false",),
+        taint=Taint("oci.oraclecloud.com/oke-is-preemptible"),
+    ),
+    Provider("Yandex Cloud", "yandex.cloud/preemptible", ("true",), ("false",)),
+    Provider("Spot Ocean", "spotinst.io/node-lifecycle", ("spot",), ("od",)),
+    Provider(
+        "CAST AI",
+        "scheduling.cast.ai/spot",
+        ("true",),
+        ("false",),
+        unless=("scheduling.cast.ai/spot-fallback", "true"),
+        taint=Taint("scheduling.cast.ai/spot"),
+    ),
+    Provider("Zalando", "aws.amazon.com/spot", ("true",), ("false",)),
+    Provider("kops spot worker", "node-role.kubernetes.io/spot-worker"),
+    Provider("spot worker role", "kubernetes.io/role", ("spot-worker",), ("worker",)),
+    Provider("node lifecycle", "node.kubernetes.io/lifecycle", ("spot",), ("normal", "on-demand")),
+    Provider("AWS samples", "lifecycle", ("Ec2Spot", "spot"), ("OnDemand", "normal")),
+    Provider("node lifecycle, unprefixed", "node-lifecycle", ("spot",), ("on-demand", "normal")),
+)
+
+_TOPOLOGY = frozenset(
+    {
+        "kubernetes.io/os",
+        "kubernetes.io/arch",
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+        "topology.kubernetes.io/region",
+        "node.kubernetes.io/instance-type",
+    }
+)
+_PROVIDER_KEYS = frozenset(
+    {row.label for row in PROVIDERS} | {row.unless[0] for row in PROVIDERS if row.unless is not None}
+)
+_BLOCKING = ("NoSchedule", "NoExecute")
+
+Marker = tuple[Requirement, ...]
+
+
+class Recognition(Value, frozen=True):
+    """``marker`` is what an affinity says to mean this node; ``problem`` what a person should look at."""
+
+    capacity_type: CapacityType
+    marker: Marker = ()
+    recognised_by: str = ""
+    problem: str = ""
+
+
+def classify(labels: Mapping[str, str], *, policy: Policy) -> Recognition:
+    """Tell a node's capacity type. Two rows that disagree make it regular, with the problem named."""
+    spot: list[tuple[Marker, str]] = [found for row in PROVIDERS if (found := _as_spot(row, labels))]
+    spot += [(m, f"spotLabels: {_words(m)}") for m in policy.spot_labels if _matches_all(m, labels)]
+    spot += [(p.marker, f"spotPools: {p.name}") for p in policy.spot_pools if _matches_all(p.marker, labels)]
+    against = [said for row in PROVIDERS if (said := _as_regular(row, labels))]
+    if spot and against:
+        problem = f"two classes at once: {spot[0][1]}, but {against[0]}; taken as regular"
+        return Recognition(CapacityType.REGULAR, recognised_by=against[0], problem=problem)
+    if spot:
+        return Recognition(CapacityType.SPOT, marker=spot[0][0], recognised_by=spot[0][1])
+    return Recognition(CapacityType.REGULAR, recognised_by=against[0] if against else "no spot label")
+
+
+def _as_spot(row: Provider, labels: Mapping[str, str]) -> tuple[Marker, str] | None:
+    value = labels.get(row.label)
+    if value is None or (row.values and value.lower() not in {v.lower() for v in row.values}):
+        return None
+    if row.unless is not None and labels.get(row.unless[0], "").lower() == row.unless[1]:
+        return None
+    # The spelling of the live node: affinity compares letter by letter.
+    own = Requirement(row.label, "In", (value,)) if row.values else Requirement(row.label, "Exists")
+    guard = (Requirement(row.unless[0], "NotIn", (row.unless[1],)),) if row.unless is not None else ()
+    return (own, *guard), f"{row.name}: {row.label}={value}"
+
+
+def _as_regular(row: Provider, labels: Mapping[str, str]) -> str | None:
+    value = labels.get(row.label)
+    if row.unless is not None and labels.get(row.unless[0], "").lower() == row.unless[1]:
+        return f"{row.name} fallback: {row.unless[0]}={row.unless[1]}"
+    if value is not None and value.lower() in {v.lower() for v in row.regular}:
+        return f"{row.name}: {row.label}={value}"
+    return None
+
+
+def _words(marker: Marker) -> str:
+    return " and ".join(f"{r.key} {r.operator} {','.join(r.values)}".strip() for r in marker)
+
+
+def _matches_all(marker: Marker, labels: Mapping[str, str]) -> bool:
+    return bool(marker) and all(matches(requirement, labels) for requirement in marker)
+
+
+def matches(requirement: Requirement, labels: Mapping[str, str]) -> bool:
+    """Whether a node with these labels meets a node selector requirement. Unknown operators match nothing."""
+    value = labels.get(requirement.key)
+    match requirement.operator:
+        case "In":
+            return value is not None and value in requirement.values
+        case "NotIn":
+            return value is None or value not in requirement.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt":
+            return _compares(requirement, value)
+    return False
+
+
+def _compares(requirement: Requirement, value: str | None) -> bool:
+    try:
+        left, right = int(value or ""), int(requirement.values[0])
+    except (ValueError, IndexError):
+        return False
+    return left > right if requirement.operator == "Gt" else left < right
+
+
+def kept_labels(labels: Mapping[str, str], *, policy: Policy) -> dict[str, str]:
+    """Only the labels that decisions read; a cloud's other forty would make a snapshot ten times as large."""
+    custom = {r.key for marker in (*policy.spot_labels, *(p.marker for p in policy.spot_pools)) for r in marker}
+    wanted = _TOPOLOGY | _PROVIDER_KEYS | custom
+    return {key: value for key, value in labels.items() if key in wanted}
+
+
+def tolerable(taint: Taint, *, policy: Policy) -> bool:
+    """Whether our pods may tolerate it: a provider's spot marker, or what the operator lists."""
+    return any(_covers(known, taint) for known in _tolerable_taints(policy))
+
+
+@lru_cache(maxsize=8)
+def _known(extra: tuple[Taint, ...]) -> tuple[Taint, ...]:
+    return tuple(row.taint for row in PROVIDERS if row.taint is not None) + extra
+
+
+def _tolerable_taints(policy: Policy) -> tuple[Taint, ...]:
+    return _known(policy.spot_taints + tuple(t for pool in policy.spot_pools for t in pool.taints))
+
+
+def _covers(known: Taint, taint: Taint) -> bool:
+    return known.key == taint.key and known.value in ("", taint.value)
+
+
+def blocking(taints: Iterable[Taint]) -> tuple[Taint, ...]:
+    """The taints that keep a pod away; PreferNoSchedule only makes a node less liked."""
+    return tuple(taint for taint in taints if taint.effect in _BLOCKING)
+
+
+class Fleet(Value, frozen=True):
+    """What the cluster offers, summed up once per snapshot.
+
+    ``markers`` are the alternatives that spot nodes and declared pools show, ordered and distinct.
+    ``open_markers`` are those with a destination that needs no toleration. ``taints`` are the
+    markers' taints that destinations carry. ``guarded_platforms`` are the platforms of the spot
+    nodes behind such taints: what a toleration would open. ``growable`` says that a pool is declared.
+    """
+
+    markers: tuple[Marker, ...] = ()
+    open_markers: tuple[Marker, ...] = ()
+    taints: tuple[Taint, ...] = ()
+    open_platforms: frozenset[Platform] = frozenset()
+    guarded_platforms: frozenset[Platform] = frozenset()
+    platforms: frozenset[Platform] = frozenset()
+    growable: bool = False
+    destinations: int = 0
+    open_destinations: int = 0
+
+
+def destination(node: Node, *, policy: Policy) -> bool:
+    """Whether a spot-bound pod may be sent there: spot, Ready, not cordoned, and no taint that is not a marker's."""
+    return (
+        node.capacity_type is CapacityType.SPOT
+        and node.ready
+        and node.schedulable
+        and all(tolerable(taint, policy=policy) for taint in blocking(node.taints))
+    )
+
+
+_fleets: "WeakKeyDictionary[Snapshot, Fleet]" = WeakKeyDictionary()
+
+
+def fleet(snapshot: Snapshot) -> Fleet:
+    """The summary of a snapshot's nodes; computed at first use and kept with the snapshot."""
+    known = _fleets.get(snapshot)
+    if known is None:
+        known = _fleets[snapshot] = _survey(snapshot)
+    return known
+
+
+def _survey(snapshot: Snapshot) -> Fleet:
+    policy = snapshot.meta.policy
+    spot = [node for node in snapshot.nodes.values() if node.capacity_type is CapacityType.SPOT]
+    ways = [node for node in spot if destination(node, policy=policy)]
+    pools = policy.spot_pools
+    unguarded = [node for node in ways if not blocking(node.taints)]
+    opened = {p.marker: None for p in pools if not blocking(p.taints)} | {n.marker: None for n in unguarded}
+    taints = {t: None for n in ways for t in blocking(n.taints)} | {t: None for p in pools for t in blocking(p.taints)}
+    return Fleet(
+        markers=_ordered({n.marker for n in spot if n.marker} | {p.marker for p in pools}),
+        open_markers=_ordered(marker for marker in opened if marker),
+        taints=tuple(sorted(taints, key=lambda t: (t.key, t.value, t.effect))),
+        open_platforms=frozenset(n.platform for n in unguarded),
+        # Cordoned and NotReady ones too: a toleration outlives the moment.
+        guarded_platforms=frozenset(n.platform for n in spot if blocking(n.taints)),
+        platforms=frozenset(n.platform for n in spot),
+        growable=bool(pools),
+        destinations=len(ways),
+        open_destinations=len(unguarded),
+    )
+
+
+def _ordered(markers: Iterable[Marker]) -> tuple[Marker, ...]:
+    return tuple(sorted(set(markers), key=lambda marker: [(r.key, r.operator, r.values) for r in marker]))
