@@ -59,7 +59,7 @@ def main(arguments=None):
         told = list(known[name].rows(options.rounds, _progress))
         raw += told
         measured += [check({key: row[key] for key in KEYS if key in row}) for row in told]
-        print(table(measured[-len(told) :]) if told else "nothing measured", flush=True)
+        print(table(told), flush=True)
     LATEST.parent.mkdir(exist_ok=True)
     LATEST.write_text(json.dumps(measured, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"== {LATEST.relative_to(ROOT)}")

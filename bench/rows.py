@@ -18,8 +18,8 @@ def check(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """A Markdown table, aligned so that it reads as plain text too."""
-    head = ("figure", "ours", "peer", "ratio", "goal", "met", "rounds")
+    """A Markdown table, aligned so that it reads as plain text too. A row may tell its `unit` beside the agreed keys."""
+    head = ("figure", "ours", "peer", "peer is", "ratio", "goal", "met", "rounds")
     lines = [head, *(_cells(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     lines.insert(1, tuple("-" * width for width in widths))
@@ -27,10 +27,12 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    peer = "" if row["peer"] is None else f"{number(row['peer'])} ({row['peerName']})"
+    unit = f" {row['unit']}" if row.get("unit") else ""
+    ours, peer = (number(row[key]) + unit if row[key] is not None else "" for key in ("ours", "peer"))
     ratio = "" if row["ratio"] is None else f"{number(row['ratio'])} x"
     met = {True: "yes", False: "**no**", None: ""}[row["met"]]
-    return row["figure"], number(row["ours"]), peer, ratio, str(row["goal"] or ""), met, number(rounds_of(row))
+    rounds = number(rounds_of(row))
+    return row["figure"], ours, peer, row["peerName"] or "", ratio, str(row["goal"] or ""), met, rounds
 
 
 def rounds_of(row: Mapping[str, Any]) -> int:

@@ -21,7 +21,7 @@ ROW = {
 def test_a_table_is_aligned_and_says_what_was_not_met():
     lines = rows.table([ROW, ROW | {"figure": "x", "met": False}]).splitlines()
     assert len({len(line) for line in lines}) == 1
-    assert "5 (one query per owner)" in lines[2]
+    assert "| 5    | one query per owner |" in lines[2]
     assert "**no**" in lines[3]
 
 
