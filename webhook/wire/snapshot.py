@@ -1,0 +1,182 @@
+"""The snapshot on disk: one readable document, or a directory of parts.
+
+A document is what people capture, read and keep: indented JSON, ``kind: Snapshot``. A directory is what sync keeps
+for the server: NDJSON parts that are named by their digest, and a manifest, written last, that says which of them
+belong together. Bytes in, values out; adapters/snapshots.py holds the files.
+"""
+
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import msgspec
+
+from webhook.core.model import Namespace, Node, Value, Workload, WorkloadKey
+from webhook.core.snapshot import SCHEMA_VERSION, Meta, Snapshot
+from webhook.errors import SnapshotError
+
+DOCUMENT = "Snapshot"
+MANIFEST = "SnapshotDirectory"
+PARTS = ("namespaces", "nodes", "workloads")
+
+
+class Document(Meta, frozen=True, kw_only=True, tag_field="kind", tag=DOCUMENT):
+    nodes: tuple[Node, ...] = ()
+    namespaces: tuple[Namespace, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+
+
+class Part(Value, frozen=True):
+    """One NDJSON file; ``digest`` is the SHA-256 of its bytes, in hex, ``size_bytes`` their number."""
+
+    file: str
+    digest: str
+    size_bytes: int
+
+
+class Manifest(Meta, frozen=True, kw_only=True, tag_field="kind", tag=MANIFEST):
+    parts: dict[str, Part]
+
+
+_T = TypeVar("_T")
+_Object = TypeVar("_Object", Node, Namespace, Workload)
+
+
+class _Head(msgspec.Struct, rename="camel"):
+    kind: str
+    schema_version: int
+
+
+_ENCODER = msgspec.json.Encoder(order=None)
+_DOCUMENTS = msgspec.json.Decoder(Document)
+_MANIFESTS = msgspec.json.Decoder(Manifest)
+_HEADS = msgspec.json.Decoder(_Head)
+_NODES = msgspec.json.Decoder(Node)
+_NAMESPACES = msgspec.json.Decoder(Namespace)
+_WORKLOADS = msgspec.json.Decoder(Workload)
+
+
+def encode_document(snapshot: Snapshot) -> bytes:
+    """One file, for people too. Objects are in the order of their names, so that two captures can be compared."""
+    document = Document(
+        **_meta_fields(snapshot.meta),
+        nodes=tuple(sorted(snapshot.nodes.values(), key=_name)),
+        namespaces=tuple(sorted(snapshot.namespaces.values(), key=_name)),
+        workloads=tuple(sorted(snapshot.workloads.values(), key=_key)),
+    )
+    return msgspec.json.format(_ENCODER.encode(document), indent=2) + b"\n"
+
+
+def decode_document(text: bytes) -> Snapshot:
+    """Raises SnapshotError that says what is wrong and where."""
+    _check_head(text, kind=DOCUMENT)
+    document = _decoded(_DOCUMENTS, text)
+    return Snapshot(_meta(document), nodes=document.nodes, namespaces=document.namespaces, workloads=document.workloads)
+
+
+def encode_parts(snapshot: Snapshot) -> dict[str, bytes]:
+    """The NDJSON bytes of each of ``PARTS``, equal for equal contents."""
+    return {
+        "namespaces": _lines(snapshot.namespaces.values(), _name),
+        "nodes": _lines(snapshot.nodes.values(), _name),
+        "workloads": _lines(snapshot.workloads.values(), _key),
+    }
+
+
+def describe_part(name: str, content: bytes) -> Part:
+    """Where a part of these bytes lies: its name carries its digest, so no file is ever written twice differently."""
+    digest = sha256(content).hexdigest()
+    return Part(file=f"{name}-{digest[:16]}.ndjson", digest=digest, size_bytes=len(content))
+
+
+def encode_manifest(meta: Meta, parts: dict[str, Part]) -> bytes:
+    return msgspec.json.format(_ENCODER.encode(Manifest(**_meta_fields(meta), parts=parts)), indent=2) + b"\n"
+
+
+def decode_manifest(text: bytes) -> Manifest:
+    """Raises SnapshotError; a part's name can lead nowhere but into the directory."""
+    _check_head(text, kind=MANIFEST)
+    manifest = _decoded(_MANIFESTS, text)
+    for name in PARTS:
+        part = manifest.parts.get(name)
+        if part is None:
+            raise SnapshotError(f"$.parts: {name} is missing")
+        if "/" in part.file or not part.file.endswith(".ndjson") or part.file.startswith("."):
+            raise SnapshotError(f"$.parts.{name}.file: {part.file[:80]!r} is no name of a part")
+    return manifest
+
+
+class Assembly:
+    """A snapshot in the making, one line at a time, so that the caller may pause wherever it likes."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Node] = {}
+        self._namespaces: dict[str, Namespace] = {}
+        self._workloads: dict[WorkloadKey, Workload] = {}
+        self._controllers: dict[tuple[str, str, str], WorkloadKey] = {}
+
+    def add(self, part: str, line: bytes) -> None:
+        """Take one line of one of ``PARTS``. Raises SnapshotError."""
+        match part:
+            case "nodes":
+                node = _decoded(_NODES, line)
+                self._nodes[node.name] = node
+            case "namespaces":
+                namespace = _decoded(_NAMESPACES, line)
+                self._namespaces[namespace.name] = namespace
+            case _:
+                self._add_workload(_decoded(_WORKLOADS, line))
+
+    def snapshot(self, manifest: Manifest) -> Snapshot:
+        """The whole; the assembly is used up."""
+        return Snapshot.from_indexes(
+            _meta(manifest),
+            nodes=self._nodes,
+            namespaces=self._namespaces,
+            workloads=self._workloads,
+            controllers=self._controllers,
+        )
+
+    def _add_workload(self, workload: Workload) -> None:
+        key = workload.key
+        self._workloads[key] = workload
+        for controller in workload.controllers:
+            self._controllers[key.namespace, controller.kind, controller.name] = key
+
+
+def _check_head(text: bytes, *, kind: str) -> None:
+    try:
+        head = _HEADS.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise SnapshotError(f"no {kind}: {error}") from error
+    if head.kind != kind:
+        raise SnapshotError(f"$.kind: {head.kind[:80]!r}; expected {kind}")
+    if head.schema_version != SCHEMA_VERSION:
+        raise SnapshotError(f"$.schemaVersion: {head.schema_version}; this release reads {SCHEMA_VERSION}")
+
+
+def _decoded(decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
+    try:
+        return decoder.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise SnapshotError(str(error)) from error
+
+
+def _lines(values: Iterable[_Object], key: Callable[[_Object], Any]) -> bytes:
+    return b"".join(line for value in sorted(values, key=key) for line in (_ENCODER.encode(value), b"\n"))
+
+
+def _meta(holder: Meta) -> Meta:
+    return Meta(**_meta_fields(holder))
+
+
+def _meta_fields(meta: Meta) -> dict[str, Any]:
+    return {field: getattr(meta, field) for field in Meta.__struct_fields__}
+
+
+def _name(value: Node | Namespace) -> str:
+    return value.name
+
+
+def _key(workload: Workload) -> WorkloadKey:
+    return workload.key
