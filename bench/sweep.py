@@ -1,0 +1,221 @@
+"""What a sweep costs Prometheus, beside asking once per owner. Run: ``python -m bench.sweep``.
+
+3,000 owners, 30,000 pods, a real Prometheus, the last hour in steps of a minute. The peers ask
+for the same peaks of CPU and received bytes, start-up left out as in ours, two queries for each owner, on one kept-alive
+connection: by a pattern of pod names, as recommenders do, or by the exact pod names. They are
+measured on a seeded sample of owners and scaled to all. Rounds are interleaved; figures are
+medians. The peers' peaks stand beside our peaks; our whole sweep, which also
+proves coverage, age and ownership, has rows of its own.
+"""
+
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+
+from bench import sweep_data as data
+from tests.parts import fetch
+from tests.parts.components import http_ok
+from tests.parts.processes import ManagedProcess, release_port, reserve_port
+from webhook.adapters.prometheus_settings import PrometheusSettings
+from webhook.adapters.usage import Prometheus
+from webhook.core.policy import IdlePolicy
+from webhook.wire.promql import sweep_queries
+
+CACHE = Path(__file__).resolve().parent.parent / "build" / "bench"
+AT = data.LAST_SCRAPE + 7.123
+SAMPLE = 100
+PEAKS = ("cpuPeak", "receivedPeak")
+CPU = 'container_cpu_usage_seconds_total{%(pods)s,container!="",container!="POD"}[5m]'
+RECEIVED = 'container_network_receive_bytes_total{%(pods)s,interface!="lo"}[5m]'
+YOUNG = "unless on (namespace, pod) (kube_pod_start_time{%(pods)s} > time() - 600)"
+CPU_PEAK = f"sum by (namespace, pod) (max by (namespace, pod, container) (rate({CPU}))) {YOUNG}"
+RECEIVED_PEAK = f"sum by (namespace, pod) (max by (namespace, pod, interface) (rate({RECEIVED}))) {YOUNG}"
+
+
+@dataclass
+class Cost:
+    """Of one way of asking: seconds of each round, and what one round asks for and gets."""
+
+    queries: list[str]
+    scale: float = 1.0
+    seconds: list[float] = field(default_factory=list)
+    samples: int = 0
+    megabytes: float = 0.0
+    pods: int = 0
+
+    @property
+    def asked(self) -> int:
+        return round(len(self.queries) * self.scale)
+
+
+def rows(rounds: int, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+    """The figures of the sweep. Needs Prometheus and promtool (`python -m tests.parts.fetch`)."""
+    with _prometheus(data.prepare(CACHE, progress)) as url:
+        ways, whole_seconds = _ways(), []
+        progress("warming up, and counting samples")
+        for way in ways.values():
+            _count(way, url)
+        prometheus = Prometheus(PrometheusSettings(url=url, deadline_seconds=60))
+        for number in range(rounds):
+            progress(f"round {number + 1} of {rounds}")
+            for name in ("pattern", "peaks", "exact"):
+                ways[name].seconds.append(_asked(ways[name], url))
+            whole_seconds.append(_swept(prometheus))
+        prometheus.close()
+        ways["sweep"].seconds = whole_seconds
+    return _table(ways, rounds)
+
+
+def _ways() -> dict[str, Cost]:
+    ours = sweep_queries(IdlePolicy())
+    sample = random.Random(data.SEED).sample(range(data.OWNERS), SAMPLE)
+    scale = data.OWNERS / SAMPLE
+    return {
+        "pattern": Cost([query for owner in sample for query in _peer_queries(_pattern(owner))], scale),
+        "peaks": Cost([ours[name] for name in PEAKS]),
+        "exact": Cost([query for owner in sample for query in _peer_queries(_exact(owner))], scale),
+        "sweep": Cost(["time()", *ours.values()]),
+    }
+
+
+def _peer_queries(pods: str) -> list[str]:
+    """The same peaks as ours, start-up left out, of one owner's pods."""
+    return [f"max_over_time(({peak % {'pods': pods}})[1h:1m])" for peak in (CPU_PEAK, RECEIVED_PEAK)]
+
+
+def _pattern(owner: int) -> str:
+    namespace, replicaset = data.owner_of(owner)
+    return f'namespace="{namespace}",pod=~"{replicaset.rpartition("-")[0]}-.*"'
+
+
+def _exact(owner: int) -> str:
+    names = [data.pod_of(owner, index) for index in range(data.PODS_PER_OWNER)]
+    return f'namespace="{names[0][0]}",pod=~"{"|".join(name for _, name, _ in names)}"'
+
+
+def _ask(http: urllib3.PoolManager, url: str, query: str, **fields: str) -> bytes:
+    body = urlencode({"query": query, "time": f"{AT:.3f}", **fields})
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = http.request("POST", f"{url}/api/v1/query", body=body, headers=headers, timeout=120, retries=False)
+    if answer.status != 200:
+        raise RuntimeError(answer.data[:500])
+    return answer.data
+
+
+def _asked(way: Cost, url: str) -> float:
+    """Seconds for all queries of a way, one after the other; answers are read, not decoded."""
+    with urllib3.PoolManager() as http:
+        began = time.perf_counter()
+        for query in way.queries:
+            _ask(http, url, query)
+        return (time.perf_counter() - began) * way.scale
+
+
+def _swept(prometheus: Prometheus) -> float:
+    """Seconds of the product's own sweep: queries two at a time, decoded and joined."""
+    began = time.perf_counter()
+    sweep = prometheus.sweep(IdlePolicy(), at=datetime.fromtimestamp(AT, tz=UTC))
+    seconds = time.perf_counter() - began
+    if len(sweep.pods) != data.OWNERS * data.PODS_PER_OWNER:
+        raise RuntimeError(f"{len(sweep.pods)} pods")
+    return seconds
+
+
+def _count(way: Cost, url: str) -> None:
+    with urllib3.PoolManager() as http:
+        for query in way.queries:
+            body = _ask(http, url, query, stats="all")
+            answer = json.loads(body)["data"]
+            way.samples += round(answer["stats"]["samples"]["totalQueryableSamples"] * way.scale)
+            way.pods += round(len(answer["result"]) * way.scale)
+            way.megabytes += len(body) * way.scale / 1e6
+
+
+def _table(ways: dict[str, Cost], rounds: int) -> list[dict[str, Any]]:
+    pattern, peaks, exact, sweep = (ways[name] for name in ("pattern", "peaks", "exact", "sweep"))
+    if not pattern.pods == peaks.pods == exact.pods:
+        raise RuntimeError(f"answers differ: {pattern.pods}, {peaks.pods}, {exact.pods} rows")
+    named = {"pattern": f"query per owner, pod name pattern ({SAMPLE} of {data.OWNERS} owners, scaled)"}
+    named["exact"] = f"query per owner, exact pod names ({SAMPLE} of {data.OWNERS} owners, scaled)"
+    told: list[dict[str, Any]] = []
+    for name, peer, goal in (("pattern", pattern, 10.0), ("exact", exact, 2.0)):
+        told += [
+            _row("peaks of CPU and network, wall time", peaks, peer, named[name], goal=goal, rounds=rounds),
+            _row("whole sweep with coverage and owners, wall time", sweep, peer, named[name], rounds=rounds),
+            _plain("queries of a sweep", sweep.asked, peer.asked, named[name], unit="queries", rounds=rounds),
+            _plain("samples touched, peaks", peaks.samples, peer.samples, named[name], unit="samples", rounds=rounds),
+            _plain(
+                "samples touched, whole sweep", sweep.samples, peer.samples, named[name], unit="samples", rounds=rounds
+            ),
+            _plain("answers, whole sweep", sweep.megabytes, peer.megabytes, named[name], unit="MB", rounds=rounds),
+        ]
+    return told
+
+
+def _row(figure: str, ours: Cost, peer: Cost, name: str, *, rounds: int, goal: float | None = None) -> dict[str, Any]:
+    row = _plain(figure, median(ours.seconds), median(peer.seconds), name, unit="s", rounds=rounds)
+    row |= {"rawOurs": [round(s, 3) for s in ours.seconds], "rawPeer": [round(s, 3) for s in peer.seconds]}
+    if goal:
+        row |= {"goal": f"at least {goal:g} x", "met": row["ratio"] >= goal}
+    return row
+
+
+def _plain(figure: str, ours: float, peer: float, name: str, *, unit: str, rounds: int) -> dict[str, Any]:
+    return {
+        "figure": f"{figure}, {unit} ({data.OWNERS:,} owners, {data.OWNERS * data.PODS_PER_OWNER:,} pods)",
+        "ours": round(ours, 3),
+        "peer": round(peer, 3),
+        "peerName": name,
+        "ratio": round(peer / ours, 2),
+        "goal": None,
+        "met": None,
+        "rounds": rounds,
+        "unit": unit,
+    }
+
+
+@contextmanager
+def _prometheus(folder: Path) -> Iterator[str]:
+    """A server on the prepared data: nothing is scraped, nothing is ever too old."""
+    port = reserve_port()
+    with TemporaryDirectory() as scratch:
+        config = Path(scratch) / "prometheus.yml"
+        config.write_text("{}\n")
+        command = [
+            str(fetch.require("prometheus").path),
+            f"--config.file={config}",
+            f"--storage.tsdb.path={folder / 'tsdb'}",
+            "--storage.tsdb.retention.time=100y",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--log.level=warn",
+        ]
+        process = ManagedProcess("prometheus", command, log=Path(scratch) / "prometheus.log")
+        try:
+            process.start()
+            process.wait_until(lambda: http_ok(port, "/-/ready"))
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+            release_port(port)
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    for row in rows(rounds, lambda text: print(f"   {text}", file=sys.stderr, flush=True)):
+        print(json.dumps(row, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
