@@ -80,7 +80,10 @@ def test_a_verdict_that_says_the_same_is_written_six_times_an_hour_and_not_every
 
 def test_not_all_verdicts_are_refreshed_in_the_same_minute():
     keys = [msgspec.structs.replace(KEY, name=f"web-{i}") for i in range(100)]
-    old = [Verdict(key=key, uid="1", idle_runs=5, evidence=Evidence.IDLE, judged_at=AT, good_at=AT) for key in keys]
+    old = [
+        Verdict(key=key, uid="1", side=Side.SPOT, idle_runs=5, evidence=Evidence.IDLE, judged_at=AT, good_at=AT)
+        for key in keys
+    ]
     minutes = set()
     for verdict in old:
         now = AT

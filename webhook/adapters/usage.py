@@ -30,10 +30,10 @@ class Prometheus:
         self._concurrency = settings.concurrency
         self._version: str | None = None
 
-    def sweep(self, policy: IdlePolicy) -> UsageSweep:
-        """Ask for every pod's use. Raises UsageUnavailable with one of a bounded set of codes."""
+    def sweep(self, policy: IdlePolicy, *, at: datetime | None = None) -> UsageSweep:
+        """Ask for every pod's use, now or ``at`` a past moment. Raises UsageUnavailable with one of a bounded set of codes."""
         clock = self._transport.query("time()")
-        at = between_steps(decode_time(clock.body), step=policy.step)
+        at = between_steps(at or decode_time(clock.body), step=policy.step)
         answers = self._ask(sweep_queries(policy), at)
         if not answers["startTime"].rows or not (answers["cpuPoints"].rows or answers["cpuRecent"].rows):
             raise UsageUnavailable("no pod has series of both cAdvisor and kube-state-metrics", code="empty")

@@ -48,8 +48,7 @@ class _Answer(msgspec.Struct, rename="camel"):
 
 class _Series(msgspec.Struct):
     metric: dict[str, str]
-    value: tuple[float, str] | None = None
-    histogram: msgspec.Raw | None = None
+    value: tuple[float, str] | None = None  # a native histogram has another key in its place
 
 
 class _BuildInfo(msgspec.Struct):
