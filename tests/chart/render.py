@@ -1,5 +1,6 @@
 """Renders the chart with the real helm, once per set of values."""
 
+import copy
 import functools
 import json
 import subprocess
@@ -26,7 +27,7 @@ def program(name):
 
 def render(values=None, *, values_file=None):
     """Every rendered object, as parsed YAML. `values` are laid over the chart's own."""
-    return [dict(one) for one in _documents(json.dumps(values or {}, sort_keys=True), values_file)]
+    return copy.deepcopy(_documents(json.dumps(values or {}, sort_keys=True), values_file))
 
 
 @functools.cache
