@@ -7,13 +7,14 @@ every term; one more term would widen the pod instead of narrowing it.
 
 from collections.abc import Iterable, Mapping
 
-from webhook.core.model import Platform, Requirement, Value
+from webhook.core.model import Platform, Requirement
 from webhook.core.pod import Affinity, Pod, PreferredTerm, SelectorRequirement, SelectorTerm
 from webhook.core.spotpool import Marker
 
 MAX_TERMS = 32
 """More than this is no affinity any more: each term is evaluated for every node of the cluster."""
 
+_HOSTNAME = "kubernetes.io/hostname"
 _OPPOSITE = {"In": "NotIn", "NotIn": "In", "Exists": "DoesNotExist", "DoesNotExist": "Exists"}
 
 Alternative = tuple[Requirement, ...]
@@ -46,9 +47,15 @@ def as_requirement(expression: SelectorRequirement) -> Requirement:
 
 
 def is_pinned(pod: Pod) -> bool:
-    """Whether every non-empty term names its node: a DaemonSet's pod, or one that was meant for one machine."""
+    """Whether it names its node: a DaemonSet's pod, or one that is meant for one machine."""
+    if _HOSTNAME in (pod.spec.node_selector or {}):
+        return True
     terms = [term for term in required_terms(pod) or () if not is_empty(term)]
-    return any(field.key == "metadata.name" for term in terms for field in term.match_fields or ())
+    return any(term.match_fields for term in terms) or (bool(terms) and all(map(_names_a_host, terms)))
+
+
+def _names_a_host(term: SelectorTerm) -> bool:
+    return any(e.key == _HOSTNAME and e.operator == "In" for e in term.match_expressions or ())
 
 
 def contradicts(pod: Pod, alternatives: Iterable[Alternative]) -> bool:
@@ -111,12 +118,9 @@ def on_platforms(platforms: Iterable[Platform]) -> list[Alternative]:
 
 
 def joined(left: Iterable[Alternative], right: Iterable[Alternative]) -> list[Alternative]:
-    """AND of two alternatives lists, without saying a requirement twice. Raises TooManyTermsError."""
+    """AND of two lists of alternatives, without saying a requirement twice; `fits` judges its length."""
     right = list(right)
-    result = [_merged(one, other) for one in left for other in right]
-    if len(result) > MAX_TERMS:
-        raise TooManyTermsError
-    return list(dict.fromkeys(result))
+    return list(dict.fromkeys(_merged(one, other) for one in left for other in right))
 
 
 def _merged(one: Alternative, other: Alternative) -> Alternative:
@@ -134,8 +138,7 @@ def demand(raw_terms: list[Json] | None, alternatives: list[Alternative]) -> lis
         return [{"matchExpressions": [as_json(r) for r in alternative]} for alternative in alternatives]
     result: list[Json] = []
     for term in raw_terms:
-        new = _demanded(term, alternatives)
-        result += [one for one in new if one not in result] if new != [term] else new
+        result += _demanded(term, alternatives)
     if len(result) > max(MAX_TERMS, len(raw_terms)):
         raise TooManyTermsError
     return result
@@ -154,7 +157,7 @@ def _demanded(term: Json, alternatives: list[Alternative]) -> list[Json]:
 
 def _expressions(term: Json) -> list[Json]:
     found = term.get("matchExpressions")
-    return [e for e in found if isinstance(e, Mapping)] if isinstance(found, list) else []
+    return [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
 
 
 def _plain(expression: Mapping[str, object]) -> Json:
@@ -175,3 +178,10 @@ def as_json(requirement: Requirement) -> Json:
 def wish(alternative: Alternative, weight: int) -> Json:
     """A preferred term."""
     return {"weight": weight, "preference": {"matchExpressions": [as_json(r) for r in alternative]}}
+
+
+def fits(pod: Pod, alternatives: Iterable[Alternative]) -> bool:
+    """Whether ANDing them into the pod's terms stays within MAX_TERMS."""
+    terms = required_terms(pod)
+    count = 1 if terms is None else sum(1 for term in terms if not is_empty(term))
+    return count * sum(1 for _ in alternatives) <= MAX_TERMS

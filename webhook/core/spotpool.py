@@ -208,21 +208,19 @@ def blocking(taints: Iterable[Taint]) -> tuple[Taint, ...]:
 class Fleet(Value, frozen=True):
     """What the cluster offers, summed up once per snapshot.
 
-    ``markers`` are the alternatives that spot nodes and declared pools show, ordered and distinct.
-    ``open_markers`` are those with a destination that needs no toleration. ``taints`` are the
-    markers' taints that destinations carry. ``guarded_platforms`` are the platforms of the spot
-    nodes behind such taints: what a toleration would open. ``growable`` says that a pool is declared.
+    ``markers`` are the alternatives that spot nodes and declared pools show, ordered and distinct;
+    ``open_markers`` those with a destination that asks for no toleration. ``guarded`` are the
+    destinations behind marker taints, distinct, as (platform, taints); the platform is None for a
+    declared pool, whose nodes nobody has seen. ``behind_taints`` are the platforms of all spot nodes
+    with blocking taints, usable or not: what a toleration might open.
     """
 
     markers: tuple[Marker, ...] = ()
     open_markers: tuple[Marker, ...] = ()
-    taints: tuple[Taint, ...] = ()
-    open_platforms: frozenset[Platform] = frozenset()
-    guarded_platforms: frozenset[Platform] = frozenset()
+    guarded: tuple[tuple[Platform | None, tuple[Taint, ...]], ...] = ()
+    behind_taints: frozenset[Platform] = frozenset()
     platforms: frozenset[Platform] = frozenset()
-    growable: bool = False
     destinations: int = 0
-    open_destinations: int = 0
 
 
 def destination(node: Node, *, policy: Policy) -> bool:
@@ -250,23 +248,22 @@ def _survey(snapshot: Snapshot) -> Fleet:
     policy = snapshot.meta.policy
     spot = [node for node in snapshot.nodes.values() if node.capacity_type is CapacityType.SPOT]
     ways = [node for node in spot if destination(node, policy=policy)]
-    pools = policy.spot_pools
-    unguarded = [node for node in ways if not blocking(node.taints)]
-    opened = {p.marker: None for p in pools if not blocking(p.taints)} | {n.marker: None for n in unguarded}
-    taints = {t: None for n in ways for t in blocking(n.taints)} | {t: None for p in pools for t in blocking(p.taints)}
+    unguarded = {n.marker for n in ways if not blocking(n.taints)}
+    unguarded |= {p.marker for p in policy.spot_pools if not blocking(p.taints)}
+    guarded: dict[tuple[Platform | None, tuple[Taint, ...]], None] = {
+        (node.platform, taints): None for node in ways if (taints := blocking(node.taints))
+    }
+    guarded |= {(None, taints): None for pool in policy.spot_pools if (taints := blocking(pool.taints))}
     return Fleet(
-        markers=_ordered({n.marker for n in spot if n.marker} | {p.marker for p in pools}),
-        open_markers=_ordered(marker for marker in opened if marker),
-        taints=tuple(sorted(taints, key=lambda t: (t.key, t.value, t.effect))),
-        open_platforms=frozenset(n.platform for n in unguarded),
-        # Cordoned and NotReady ones too: a toleration outlives the moment.
-        guarded_platforms=frozenset(n.platform for n in spot if blocking(n.taints)),
+        markers=_ordered({n.marker for n in spot} | {p.marker for p in policy.spot_pools}),
+        open_markers=_ordered(unguarded),
+        guarded=tuple(guarded),
+        # Cordoned and NotReady nodes too: a toleration outlives the moment.
+        behind_taints=frozenset(n.platform for n in spot if blocking(n.taints)),
         platforms=frozenset(n.platform for n in spot),
-        growable=bool(pools),
         destinations=len(ways),
-        open_destinations=len(unguarded),
     )
 
 
 def _ordered(markers: Iterable[Marker]) -> tuple[Marker, ...]:
-    return tuple(sorted(set(markers), key=lambda marker: [(r.key, r.operator, r.values) for r in marker]))
+    return tuple(sorted({m for m in markers if m}, key=lambda marker: [(r.key, r.operator, r.values) for r in marker]))

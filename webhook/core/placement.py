@@ -1,0 +1,368 @@
+"""What the next pod of an owner gets: spot, the way back, or nothing, and why.
+
+Side and policy decide; the pod's own wishes always stand. Spot means an affinity **and** the
+tolerations it needs; the way back is a wish for nodes that are not spot; a workload that never
+changed sides is left exactly as it is.
+"""
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+
+from webhook.core import affinity, consent, owners, spotpool
+from webhook.core.affinity import Alternative
+from webhook.core.consent import Consent
+from webhook.core.model import Platform, Side, Taint, Toleration, Value, Verdict, Workload, WorkloadKey
+from webhook.core.pod import Pod
+from webhook.core.policy import Mode, PlacementMode, Policy, SpotWish
+from webhook.core.snapshot import Snapshot
+from webhook.core.spotpool import Fleet, Marker
+
+DECISION = consent.PREFIX + "decision"
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+_MIRROR = "kubernetes.io/config.mirror"
+_WHITELIST = "scheduler.alpha.kubernetes.io/tolerationsWhitelist"
+_CRITICAL = ("system-cluster-critical", "system-node-critical")
+
+
+class Reason(StrEnum):
+    """Why a pod got what it got: bounded, fit for a metric label. The comment says what an operator may do."""
+
+    # Patched.
+    SPOT_PREFERRED = "spot-preferred"
+    SPOT_REQUIRED = "spot-required"
+    REGULAR_PREFERRED = "regular-preferred"  # its workload woke, or says `spot: never`
+    REGULAR_REQUIRED = "regular-required"  # a move home is in flight
+    MAX_SPOT = "max-spot"  # the draw said no; only the draw is stamped
+    # Left alone, as intended.
+    NEVER_MOVED = "never-moved"
+    ALREADY_DECIDED = "already-decided"  # a second call for the same pod
+    PAUSED = "paused"  # take `injection` out of `pause`
+    OBSERVE = "observe"  # set `mode: inject`
+    KIND_NOT_HANDLED = "kind-not-handled"  # annotate the workload `spot: auto`
+    EXCLUDED_NAMESPACE = "excluded-namespace"
+    OPTED_OUT = "opted-out"
+    # Not ours to steer.
+    NO_CONTROLLER = "no-controller"  # a bare pod never comes back
+    DAEMONSET = "daemonset"
+    STATIC = "static"
+    BOUND = "bound"
+    PINNED = "pinned"
+    GATED = "gated"
+    HOST_PATH = "host-path"
+    CRITICAL = "critical"
+    CONTRADICTION = "contradiction"  # the pod itself says where
+    # Not known well enough.
+    UNKNOWN_OWNER = "unknown-owner"
+    NO_VERDICT = "no-verdict"
+    EXPIRED_EVIDENCE = "expired-evidence"  # look at Prometheus
+    OLD_BOOK = "old-book"  # look at the monitor
+    WAKING = "waking"  # its replicas just rose
+    # Nowhere to go.
+    NO_SPOT_NODES = "no-spot-nodes"
+    NO_SPOT_CAPACITY = "no-spot-capacity"  # none Ready, or all behind foreign taints or another architecture
+    NO_READY_POD = "no-ready-pod"  # nobody knows yet on which architecture it runs
+    TOLERATIONS_RESTRICTED = "tolerations-restricted"
+    TOO_MANY_TERMS = "too-many-terms"
+    # Faults of ours, answered openly.
+    NO_SNAPSHOT = "no-snapshot"
+    NOT_A_POD_CREATION = "not-a-pod-creation"
+    BAD_OBJECT = "bad-object"
+    BAD_PATCH = "bad-patch"
+    INTERNAL_ERROR = "internal-error"
+
+
+class PlacementRequest(Value, frozen=True):
+    """One review: ``uid`` is the request's, drawn anew for each call; ``namespace`` the request's, not the object's."""
+
+    uid: str
+    namespace: str
+    pod: Pod
+
+
+class Changes(Value, frozen=True):
+    """What is added to a pod. ``required`` alternatives are ANDed into its terms; ``preferred`` are wishes of ``weight``."""
+
+    required: tuple[Alternative, ...] = ()
+    preferred: tuple[Alternative, ...] = ()
+    weight: int = 100
+    tolerations: tuple[Toleration, ...] = ()
+    annotations: dict[str, str] = {}
+
+
+class Decision(Value, frozen=True):
+    """``changes`` None means: leave the pod byte for byte. ``detail`` is a sentence for people."""
+
+    reason: Reason
+    side: Side | None = None
+    mode: PlacementMode | None = None
+    changes: Changes | None = None
+    workload: WorkloadKey | None = None
+    detail: str = ""
+
+
+class _Case(Value, frozen=True):
+    """All that the later steps look at, gathered once."""
+
+    request: PlacementRequest
+    workload: Workload
+    consent: Consent
+    policy: Policy
+    fleet: Fleet
+    may_tolerate: bool
+
+
+def decide(request: PlacementRequest, snapshot: Snapshot, *, now: datetime, mode: Mode | None = None) -> Decision:
+    """Decide for one pod. ``mode`` stands in for the effective one: what would happen if.
+
+    Cost is bounded by the pod's own terms; nodes are summed up once per snapshot.
+    """
+    policy = snapshot.meta.policy
+    if refusal := _not_ours(request, policy):
+        return Decision(refusal)
+    workload = find_workload(request, snapshot)
+    if workload is None:
+        return Decision(Reason.UNKNOWN_OWNER)
+    namespace = snapshot.namespaces.get(request.namespace)
+    allowed = consent.resolve(request.pod.metadata.annotations, workload, namespace, policy)
+    if not allowed.handled:
+        return Decision(Reason.KIND_NOT_HANDLED, workload=workload.key)
+    if (mode or allowed.mode) is Mode.OBSERVE:
+        return Decision(Reason.OBSERVE, workload=workload.key)
+    case = _Case(
+        request=request,
+        workload=workload,
+        consent=allowed,
+        policy=policy,
+        fleet=spotpool.fleet(snapshot),
+        may_tolerate=namespace is None or _WHITELIST not in namespace.annotations,
+    )
+    side = _side(case, snapshot.meta.book_heartbeat, now)
+    if isinstance(side, Reason):
+        return Decision(side, workload=workload.key)
+    return _to_spot(case) if side is Side.SPOT else _to_regular(case)
+
+
+# Each of these alone is reason enough; the first that holds is told.
+_SKIPS: tuple[tuple[Reason, Callable[[Pod], bool]], ...] = (
+    (Reason.STATIC, lambda p: _MIRROR in (p.metadata.annotations or {}) or _owner_kind(p) == "Node"),
+    (Reason.DAEMONSET, lambda p: _owner_kind(p) == "DaemonSet"),
+    (Reason.BOUND, lambda p: bool(p.spec.node_name)),
+    (Reason.OPTED_OUT, lambda p: consent.SKIP_LABEL in (p.metadata.labels or {})),
+    (Reason.ALREADY_DECIDED, lambda p: DECISION in (p.metadata.annotations or {})),
+    (Reason.NO_CONTROLLER, lambda p: p.controller is None),
+    (Reason.GATED, lambda p: bool(p.spec.scheduling_gates)),
+    (Reason.CRITICAL, lambda p: p.spec.priority_class_name in _CRITICAL),
+    (Reason.HOST_PATH, lambda p: any(v.host_path is not None for v in p.spec.volumes or ())),
+    (Reason.PINNED, affinity.is_pinned),
+)
+
+
+def _not_ours(request: PlacementRequest, policy: Policy) -> Reason | None:
+    if "injection" in policy.pause:
+        return Reason.PAUSED
+    if request.namespace in policy.excluded_namespaces:
+        return Reason.EXCLUDED_NAMESPACE
+    return next((reason for reason, holds in _SKIPS if holds(request.pod)), None)
+
+
+def _owner_kind(pod: Pod) -> str:
+    return pod.controller.kind if pod.controller else ""
+
+
+def find_workload(request: PlacementRequest, snapshot: Snapshot) -> Workload | None:
+    """The top controller. A ReplicaSet seconds old may not be indexed yet: then its name without the hash tells."""
+    owner = request.pod.controller
+    if owner is None:
+        return None
+    key = snapshot.controllers.get((request.namespace, owner.kind, owner.name))
+    if key is None and owner.kind == "ReplicaSet":
+        template_hash = (request.pod.metadata.labels or {}).get("pod-template-hash", "")
+        name = owners.deployment_of(owner.name, template_hash)
+        key = WorkloadKey(request.namespace, "Deployment", name) if name else None
+    return snapshot.workloads.get(key) if key else None
+
+
+def _side(case: _Case, heartbeat: datetime | None, now: datetime) -> Side | Reason:
+    """The side to steer to, or why none. ``always`` and ``never`` need no evidence."""
+    match case.consent.spot:
+        case SpotWish.NEVER:
+            return Side.REGULAR
+        case SpotWish.ALWAYS:
+            return Side.SPOT
+        case _:
+            verdict = case.workload.verdict
+            return Reason.NO_VERDICT if verdict is None else _side_of(verdict, case, heartbeat, now)
+
+
+def _side_of(verdict: Verdict, case: _Case, heartbeat: datetime | None, now: datetime) -> Side | Reason:
+    """The book's side, unless the book or its evidence is old, or nothing was ever decided."""
+    sides = case.policy.sides
+    doubts = (
+        (Reason.OLD_BOOK, heartbeat is None or now - heartbeat > sides.heartbeat_ttl),
+        (Reason.NEVER_MOVED, verdict.side is Side.REGULAR and verdict.transitions == 0),
+        (Reason.EXPIRED_EVIDENCE, verdict.good_at is None or now - verdict.good_at > sides.evidence_ttl),
+        (Reason.WAKING, verdict.side is Side.SPOT and _is_waking(case.workload, verdict, case.policy)),
+    )
+    return next((reason for reason, holds in doubts if holds), verdict.side)
+
+
+def _is_waking(workload: Workload, verdict: Verdict, policy: Policy) -> bool:
+    """Someone else raised the replicas, and no evidence is young enough to have seen what the new pods do."""
+    risen = workload.risen_at
+    if risen is None or workload.surging or verdict.good_at is None:
+        return False
+    return verdict.good_at <= risen + policy.idle.startup_grace
+
+
+def _to_regular(case: _Case) -> Decision:
+    """A wish for nodes that are not spot; a demand while a move home holds one replica more."""
+    key, pod = case.workload.key, case.request.pod
+    if not case.fleet.markers:
+        return Decision(Reason.NO_SPOT_NODES, workload=key)
+    try:
+        elsewhere = tuple(affinity.not_any(case.fleet.markers))
+    except affinity.TooManyTermsError:
+        return Decision(Reason.TOO_MANY_TERMS, workload=key)
+    if affinity.contradicts(pod, elsewhere):
+        return Decision(Reason.CONTRADICTION, workload=key)
+    if case.workload.surging and affinity.fits(pod, elsewhere):
+        changes = Changes(required=elsewhere, annotations=_stamps(case, Side.REGULAR, "required"))
+        return Decision(Reason.REGULAR_REQUIRED, Side.REGULAR, PlacementMode.REQUIRED, changes, key)
+    stamps = _stamps(case, Side.REGULAR, "preferred")
+    changes = Changes(preferred=elsewhere, weight=case.policy.preferred_weight, annotations=stamps)
+    return Decision(Reason.REGULAR_PREFERRED, Side.REGULAR, PlacementMode.PREFERRED, changes, key)
+
+
+class _Route(Value, frozen=True):
+    """Which spot nodes are meant, and what it takes to get there."""
+
+    markers: tuple[Marker, ...]
+    tolerations: tuple[Toleration, ...] = ()
+    guard: tuple[Alternative, ...] = ()
+
+
+def _to_spot(case: _Case) -> Decision:
+    key, pod = case.workload.key, case.request.pod
+    if not case.fleet.markers:
+        return Decision(Reason.NO_SPOT_NODES, workload=key)
+    if affinity.contradicts(pod, case.fleet.markers):
+        return Decision(Reason.CONTRADICTION, workload=key)
+    if not case.workload.surging and not _drawn(case):
+        changes = Changes(annotations=_stamps(case, Side.REGULAR, "max-spot"))
+        return Decision(Reason.MAX_SPOT, Side.REGULAR, None, changes, key, f"max-spot {case.consent.max_spot}")
+    route = _route(case)
+    if isinstance(route, Reason):
+        return Decision(route, workload=key)
+    if case.workload.surging or case.consent.placement is PlacementMode.REQUIRED:
+        demanded = _demanded(case, route)
+        if affinity.fits(pod, demanded):
+            stamps = _stamps(case, Side.SPOT, "required")
+            changes = Changes(required=demanded, tolerations=route.tolerations, annotations=stamps)
+            return Decision(Reason.SPOT_REQUIRED, Side.SPOT, PlacementMode.REQUIRED, changes, key)
+    changes = Changes(
+        required=route.guard,
+        preferred=_wishes(case, route),
+        weight=case.policy.preferred_weight,
+        tolerations=route.tolerations,
+        annotations=_stamps(case, Side.SPOT, "preferred"),
+    )
+    return Decision(Reason.SPOT_PREFERRED, Side.SPOT, PlacementMode.PREFERRED, changes, key)
+
+
+def _route(case: _Case) -> _Route | Reason:
+    """Through the guarded pools if the pod may tolerate their marker, else to the open ones."""
+    fleet, pod = case.fleet, case.request.pod
+    known = frozenset(case.workload.ready_platforms)
+    wanted = [taint for platform, taints in fleet.guarded for taint in taints if platform is None or platform in known]
+    missing = tuple(t for t in dict.fromkeys(map(_toleration_of, wanted)) if not _is_tolerated(pod, t))
+    if wanted and not missing:
+        return _Route(markers=fleet.markers)
+    if missing and known and case.may_tolerate:
+        guard = _guard(case, known)
+        if guard is None or affinity.fits(pod, guard):
+            return _Route(markers=fleet.markers, tolerations=missing, guard=guard or ())
+        if not fleet.open_markers:
+            return Reason.TOO_MANY_TERMS
+    if fleet.open_markers:
+        return _Route(markers=fleet.open_markers)
+    return _why_nowhere(case, known=bool(known), wanted=bool(wanted))
+
+
+def _why_nowhere(case: _Case, *, known: bool, wanted: bool) -> Reason:
+    if case.fleet.guarded and not known:
+        return Reason.NO_READY_POD
+    return Reason.TOLERATIONS_RESTRICTED if wanted and not case.may_tolerate else Reason.NO_SPOT_CAPACITY
+
+
+def _guard(case: _Case, known: frozenset[Platform]) -> tuple[Alternative, ...] | None:
+    """Keeps our toleration from opening spot nodes of another architecture: no marker at all, or the workload's own.
+
+    None where there is nothing to keep closed. A declared pool's architecture is nobody's knowledge.
+    """
+    blind = any(platform is None for platform, _ in case.fleet.guarded)
+    if not blind and case.fleet.behind_taints <= known:
+        return None
+    try:
+        return (*affinity.not_any(case.fleet.markers), *affinity.on_platforms(known))
+    except affinity.TooManyTermsError:
+        return ((),) * (affinity.MAX_TERMS + 1)  # fits no pod
+
+
+def _demanded(case: _Case, route: _Route) -> tuple[Alternative, ...]:
+    if not route.tolerations:
+        return route.markers
+    return tuple(affinity.joined(route.markers, affinity.on_platforms(case.workload.ready_platforms)))
+
+
+def _wishes(case: _Case, route: _Route) -> tuple[Alternative, ...]:
+    """Also a wish names the platform where others are about: it must not raise the odds of a wrong image."""
+    known = frozenset(case.workload.ready_platforms)
+    if not known or case.fleet.platforms <= known:
+        return route.markers
+    return tuple(affinity.joined(route.markers, affinity.on_platforms(known)))
+
+
+def _toleration_of(taint: Taint) -> Toleration:
+    if not taint.value:
+        return Toleration(key=taint.key, operator="Exists", effect=taint.effect)
+    return Toleration(key=taint.key, operator="Equal", value=taint.value, effect=taint.effect)
+
+
+def _is_tolerated(pod: Pod, needed: Toleration) -> bool:
+    return any(_covers(mine, needed) for mine in pod.spec.tolerations or ())
+
+
+def _covers(mine: Toleration, needed: Toleration) -> bool:
+    if mine.effect and mine.effect != needed.effect:
+        return False
+    if mine.key and mine.key != needed.key:
+        return False
+    if mine.operator == "Exists":
+        return True
+    return bool(mine.key) and needed.operator == "Equal" and (mine.value or "") == (needed.value or "")
+
+
+def _drawn(case: _Case) -> bool:
+    """Whether this pod may go: against the share that is left for those yet to come.
+
+    With nobody there yet the chance is the share itself, so that a burst judged on one old
+    snapshot ends near it; for a single successor it is nought or one.
+    """
+    wanted = case.workload.replicas or max(case.workload.pods, 1)
+    left = consent.allowed_on_spot(case.consent.max_spot, wanted) - case.workload.pods_on_spot
+    coming = max(1, wanted - case.workload.pods)
+    if left >= coming:
+        return True
+    ticket = int.from_bytes(hashlib.sha256(case.request.uid.encode("utf-8", "replace")).digest()[:8], "big")
+    return ticket * coming < left << 64
+
+
+def _stamps(case: _Case, side: Side, how: str) -> dict[str, str]:
+    """``v1/<side>/<how>/<transition>``, and the order in which the ReplicaSet controller may take pods away."""
+    transition = case.workload.verdict.transitions if case.workload.verdict else 0
+    stamps = {DECISION: f"v1/{side}/{how}/{transition}"}
+    if transition and DELETION_COST not in (case.request.pod.metadata.annotations or {}):
+        stamps[DELETION_COST] = str(transition)
+    return stamps
