@@ -1,0 +1,273 @@
+"""From a census, the verdict book and the policy to the snapshot that decisions look at.
+
+Pure, and the same for `sync`, `snapshot`, `explain` and replay. What decisions do not read is
+left out here: a cluster's labels and annotations would make a snapshot ten times as large.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from webhook.core import owners, spotpool
+from webhook.core.book import Book
+from webhook.core.census import Census, ControllerFact, NodeFact, PodFact
+from webhook.core.model import (
+    CapacityType,
+    ControllerRef,
+    Namespace,
+    Node,
+    NodeLoad,
+    Platform,
+    Value,
+    Verdict,
+    Workload,
+    WorkloadKey,
+)
+from webhook.core.policy import Policy
+from webhook.core.snapshot import Meta, Snapshot
+from webhook.core.usage import NodeSample, NodeUsage
+
+PREFIX = "spot-balancer.io/"
+FOREIGN = frozenset(
+    {
+        "cluster-autoscaler.kubernetes.io/safe-to-evict",
+        "karpenter.sh/do-not-disrupt",
+        "scheduling.cast.ai/lifecycle",
+        "spotinst.io/node-lifecycle",
+        "zalando.org/runtime-policy",
+        "spot.kubecost.com/spot-ready",
+    }
+)
+"""Other tools' words on where pods may go and whether they may be moved; honoured, so kept."""
+_FOREIGN_PREFIX = "descheduler.alpha.kubernetes.io/"
+_NAMESPACE_ONLY = "scheduler.alpha.kubernetes.io/tolerationsWhitelist"
+_FINISHED = ("Succeeded", "Failed")
+_NO_WORKLOAD = frozenset({"DaemonSet", "Node"})
+"""One pod per node, or the node's own: their place is nobody's to choose."""
+
+Name = tuple[str, str, str]
+
+
+class Seen(Value, frozen=True):
+    """What was last seen of a workload's replicas. ``surged``: a move's own replica is among them."""
+
+    uid: str
+    replicas: int
+    risen_at: datetime | None = None
+    surged: bool = False
+
+
+class History(Value, frozen=True):
+    """Replicas over successive censuses, by ``str(WorkloadKey)``; holds only workloads that the last census had."""
+
+    seen: dict[str, Seen] = {}
+
+
+def observe(history: History, census: Census, book: Book) -> History:
+    """Take one more census into account: note where replicas rose by someone else's hand.
+
+    A move of ours raises a workload by one, once, while the book says ``surging``; any other rise means that the
+    workload is wanted more than before. A workload seen for the first time has not risen.
+    """
+    surging = frozenset(book.control.surging)
+    seen = {}
+    for fact in census.controllers:
+        key = WorkloadKey(namespace=fact.namespace, kind=fact.kind, name=fact.name)
+        if fact.replicas is not None and fact.kind != "ReplicaSet":
+            before = history.seen.get(str(key))
+            seen[str(key)] = _next(before, fact, fact.replicas, surging=key in surging, now=census.taken_at)
+    return History(seen=seen)
+
+
+def _next(before: Seen | None, fact: ControllerFact, replicas: int, *, surging: bool, now: datetime) -> Seen:
+    if before is None or before.uid != fact.uid:
+        return Seen(uid=fact.uid, replicas=replicas)
+    rise = replicas - before.replicas
+    ours = surging and not before.surged and rise >= 1
+    risen = rise > (1 if ours else 0)
+    return Seen(
+        uid=fact.uid,
+        replicas=replicas,
+        risen_at=now if risen else before.risen_at,
+        surged=surging and (ours or before.surged),
+    )
+
+
+def recall(snapshot: Snapshot) -> History:
+    """The history that a snapshot remembers, for a `sync` that starts again."""
+    return History(
+        seen={
+            str(key): Seen(uid=w.uid, replicas=w.replicas, risen_at=w.risen_at, surged=w.surging)
+            for key, w in snapshot.workloads.items()
+            if w.replicas is not None
+        }
+    )
+
+
+def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
+    census: Census,
+    book: Book,
+    policy: Policy,
+    *,
+    history: History | None = None,
+    node_usage: NodeUsage | None = None,
+    generation: int = 0,
+    source: str = "",
+    versions: Mapping[str, str] | None = None,
+) -> Snapshot:
+    """The snapshot of one moment. Everything is ordered by name, so that an unchanged world gives unchanged bytes."""
+    samples = {sample.node: sample for sample in (node_usage.nodes if node_usage else ())}
+    nodes = [_node(fact, policy, samples.get(fact.name)) for fact in sorted(census.nodes, key=lambda n: n.name)]
+    meta = Meta(
+        captured_at=census.taken_at,
+        generation=generation,
+        book_heartbeat=book.control.heartbeat,
+        policy=policy,
+        source=source,
+        versions=dict(versions or {}),
+    )
+    workloads = _workloads(census, book, history or History(), {node.name: node for node in nodes})
+    namespaces = [_namespace(found) for found in sorted(census.namespaces, key=lambda n: n.name)]
+    return Snapshot(meta, nodes=nodes, namespaces=namespaces, workloads=workloads)
+
+
+def _node(fact: NodeFact, policy: Policy, sample: NodeSample | None) -> Node:
+    found = spotpool.classify(fact.labels, policy=policy)
+    # A problem is for people to see, in the one place where the class is explained.
+    told = found.problem or found.recognised_by
+    return Node(
+        name=fact.name,
+        capacity_type=found.capacity_type,
+        recognised_by=told,
+        marker=found.marker,
+        labels=spotpool.kept_labels(fact.labels, policy=policy),
+        taints=fact.taints,
+        platform=_platform(fact.labels),
+        ready=fact.ready,
+        schedulable=not fact.unschedulable,
+        allocatable=fact.allocatable,
+        load=_load(sample),
+    )
+
+
+def _platform(labels: Mapping[str, str]) -> Platform:
+    return Platform(os=labels.get("kubernetes.io/os", "linux"), architecture=labels.get("kubernetes.io/arch", "amd64"))
+
+
+def _load(sample: NodeSample | None) -> NodeLoad | None:
+    if sample is None:
+        return None
+    return NodeLoad(
+        cpu_cores=sample.cpu_cores,
+        memory_bytes=sample.memory_bytes,
+        sampled_at=sample.sampled_at,
+        source=sample.source,
+    )
+
+
+def _namespace(found: Namespace) -> Namespace:
+    extra = {k: v for k, v in found.annotations.items() if k == _NAMESPACE_ONLY}
+    return Namespace(name=found.name, annotations=_kept(found.annotations) | extra, labels=_kept(found.labels))
+
+
+def _kept(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {key: metadata[key] for key in sorted(metadata) if is_read(key)}
+
+
+def is_read(key: str) -> bool:
+    """Whether decisions read an annotation or label of this name, on a workload or a namespace."""
+    return key.startswith((PREFIX, _FOREIGN_PREFIX)) or key in FOREIGN
+
+
+def _workloads(census: Census, book: Book, history: History, nodes: Mapping[str, Node]) -> Iterable[Workload]:
+    resolved = owners.resolve(census)
+    facts = {(c.namespace, c.kind, c.name): c for c in census.controllers}
+    named = _named(census)
+    pods: defaultdict[WorkloadKey, list[PodFact]] = defaultdict(list)
+    for pod in census.pods:
+        if (key := _workload_of(pod, resolved)) and not pod.deleting and pod.phase not in _FINISHED:
+            pods[key].append(pod)
+    between: defaultdict[WorkloadKey, list[ControllerRef]] = defaultdict(list)
+    for name, key in resolved.items():
+        if _leads_to_pods(name, key, facts.get(name)):
+            between[key].append(_reference(name, facts, named))
+    for key in sorted(set(resolved.values())):
+        if key.kind in _NO_WORKLOAD:
+            continue
+        name = (key.namespace, key.kind, key.name)
+        made = _workload(key, facts.get(name), _reference(name, facts, named), pods=pods[key], nodes=nodes)
+        yield msgspec.structs.replace(
+            made,
+            controllers=tuple(between[key]),
+            risen_at=_risen_at(history, key, made.uid),
+            surging=key in book.control.surging,
+            verdict=_verdict(book, key, made.uid),
+        )
+
+
+def _workload(
+    key: WorkloadKey,
+    fact: ControllerFact | None,
+    reference: ControllerRef,
+    *,
+    pods: list[PodFact],
+    nodes: Mapping[str, Node],
+) -> Workload:
+    placed = [(pod, nodes[pod.node_name]) for pod in pods if pod.node_name in nodes]
+    return Workload(
+        key=key,
+        uid=reference.uid,
+        api_version=reference.api_version,
+        annotations=_kept(fact.annotations) if fact else {},
+        labels=_kept(fact.labels) if fact else {},
+        replicas=fact.replicas if fact else None,
+        pods=len(pods),
+        pods_on_spot=sum(node.capacity_type is CapacityType.SPOT for _, node in placed),
+        ready_platforms=tuple(sorted({node.platform for pod, node in placed if pod.ready})),
+        created_at=fact.created_at if fact else None,
+    )
+
+
+def _workload_of(pod: PodFact, resolved: Mapping[Name, WorkloadKey]) -> WorkloadKey | None:
+    owner = pod.controller
+    return resolved.get((pod.namespace, owner.kind, owner.name)) if owner else None
+
+
+def _leads_to_pods(name: Name, key: WorkloadKey, fact: ControllerFact | None) -> bool:
+    """Deployments and CronJobs never own pods. Their ReplicaSets at zero are history, ten of them by default.
+
+    Should an old one come back, its pods are led to the Deployment by their hash until the next refresh.
+    """
+    _, kind, own = name
+    if (kind, own) == (key.kind, key.name):
+        return kind not in ("Deployment", "CronJob")
+    return not (kind == "ReplicaSet" and key.kind == "Deployment" and fact is not None and fact.replicas == 0)
+
+
+def _named(census: Census) -> dict[Name, ControllerRef]:
+    """What is known of owners whose own kind is not read: what their children say."""
+    return {
+        (child.namespace, child.controller.kind, child.controller.name): child.controller
+        for child in (*census.pods, *census.controllers)
+        if child.controller is not None
+    }
+
+
+def _reference(name: Name, facts: Mapping[Name, ControllerFact], named: Mapping[Name, ControllerRef]) -> ControllerRef:
+    _, kind, own = name
+    if fact := facts.get(name):
+        return ControllerRef(kind=kind, name=own, uid=fact.uid, api_version=fact.api_version)
+    return named.get(name) or ControllerRef(kind=kind, name=own)
+
+
+def _risen_at(history: History, key: WorkloadKey, uid: str) -> datetime | None:
+    seen = history.seen.get(str(key))
+    return seen.risen_at if seen and seen.uid == uid else None
+
+
+def _verdict(book: Book, key: WorkloadKey, uid: str) -> Verdict | None:
+    """A verdict holds for the object it was made for, not for the next one of that name."""
+    found = book.verdicts.get(str(key))
+    return found if found and found.uid == uid else None
