@@ -31,15 +31,18 @@ class Prometheus:
         self._version: str | None = None
 
     def sweep(self, policy: IdlePolicy, *, at: datetime | None = None) -> UsageSweep:
-        """Ask for every pod's use, now or ``at`` a past moment. Raises UsageUnavailable with one of a bounded set of codes."""
+        """Ask for every pod's use, now or ``at`` a past moment, which has no clock to compare with ours.
+
+        Raises UsageUnavailable with one of a bounded set of codes.
+        """
         clock = self._transport.query("time()")
-        at = between_steps(at or decode_time(clock.body), step=policy.step)
-        answers = self._ask(sweep_queries(policy), at)
+        moment = between_steps(at or decode_time(clock.body), step=policy.step)
+        answers = self._ask(sweep_queries(policy), moment)
         if not answers["startTime"].rows or not (answers["cpuPoints"].rows or answers["cpuRecent"].rows):
             raise UsageUnavailable("no pod has series of both cAdvisor and kube-state-metrics", code="empty")
         return UsageSweep(
-            evaluated_at=at,
-            answered_at=clock.date,
+            evaluated_at=moment,
+            answered_at=None if at else clock.date,
             pods=pods_of(answers),
             queries=1 + len(answers),
             dropped=sum(answer.dropped for answer in answers.values()),

@@ -30,15 +30,16 @@ def sweep_queries(policy: IdlePolicy) -> dict[str, str]:
     life = seconds(startup(policy))
     # The burst of a start must not count. What a range still finds after a pod's end may: it is from its life.
     grown = f"unless on (namespace, pod) (kube_pod_start_time > time() - {life})"
-    # Points are held against expectedPoints: only steps at which kube-state-metrics knows the pod, start-up over.
+    # Points are held against expectedPoints: only steps with a number, which NaN is not, and at which
+    # kube-state-metrics knows the pod and its start-up is over.
     settled = f"(kube_pod_start_time <= time() - {life})"
     known = f"and on (namespace, pod) {settled}"
     return {
         "cpuPeak": f"max_over_time((sum by (namespace, pod) ({cpu}) {grown}){steps})",
-        "cpuPoints": f"count_over_time(({cpu} {known}){steps})",
+        "cpuPoints": f"count_over_time(({cpu} >= 0 {known}){steps})",
         "cpuRecent": f"sum by (namespace, pod) (max by (namespace, pod, container) (rate({_CPU}[{recent}])))",
         "receivedPeak": f"max_over_time((sum by (namespace, pod) ({received}) {grown}){steps})",
-        "receivedPoints": f"min by (namespace, pod) (count_over_time(({received} {known}){steps}))",
+        "receivedPoints": f"min by (namespace, pod) (count_over_time(({received} >= 0 {known}){steps}))",
         "receivedRecent": f"sum by (namespace, pod) (max by (namespace, pod, interface) (rate({_RECEIVED}[{recent}])))",
         "sampleTime": (
             f"min by (namespace, pod) (max by (namespace, pod, container) (timestamp({_CPU}))"

@@ -1,0 +1,241 @@
+"""The sweep's PromQL on a real Prometheus: synthetic histories whose right answer is known.
+
+One scrape a minute, minutes 0 to 75; the look-back of the sweep holds the steps 16 to 75. Each
+history is a namespace of its own in one backfilled server, and goes through the adapter, the
+join with owners and the verdict.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.parts.prometheus import PrometheusServer, backfill
+from webhook.adapters.usage import Prometheus, PrometheusSettings
+from webhook.core.census import Census, ControllerFact, PodFact
+from webhook.core.idleness import Code, judge
+from webhook.core.model import ControllerRef, Evidence, WorkloadKey
+from webhook.core.policy import IdlePolicy
+from webhook.core.usage import by_workload
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-usage-queries")]
+
+BEGIN = datetime(2026, 3, 5, 10, 0, tzinfo=UTC)
+LAST = 75
+AT = BEGIN + timedelta(minutes=LAST, seconds=7, milliseconds=123)
+POLICY = IdlePolicy()
+REPLICASET = ControllerRef(kind="ReplicaSet", name="web-1")
+
+
+@dataclass(frozen=True)
+class Life:
+    """One pod: `cpu` and `received` are its rates in the minute that ends at a scrape."""
+
+    name: str = "web-1-a"
+    start: int = -1440
+    end: int | None = None
+    cpu: Callable[[int], float] = lambda _minute: 0.002
+    received: Callable[[int], float] = lambda _minute: 100.0
+    missing: frozenset[int] = frozenset()
+    reset_at: int | None = None
+    nan_at: frozenset[int] = frozenset()
+    jobs: tuple[str, ...] = ("kubelet",)
+    containers: tuple[str, ...] = ("app",)
+    silent: frozenset[str] = frozenset()
+    host_network: bool = False
+    scraped: bool = True
+    known: bool = True
+
+
+@dataclass(frozen=True)
+class History:
+    lives: list[Life] = field(default_factory=lambda: [Life()])
+    code: Code = Code.IDLE
+
+
+def during(minutes, rate, otherwise=0.002):
+    return lambda minute: rate if minute in minutes else otherwise
+
+
+def minutes(first, last):
+    return frozenset(range(first, last + 1))
+
+
+SUCCESSOR = Life("web-1-b", start=45)
+# cAdvisor tells of a pod a minute longer than kube-state-metrics: backfilled series end without a stale marker.
+PREDECESSOR = Life("web-1-a", end=44)
+
+HISTORIES = {
+    "idle": History(),
+    "busy": History([Life(cpu=lambda _: 0.5)], Code.ACTIVE),
+    "busy-network": History([Life(received=lambda _: 5000.0)], Code.ACTIVE),
+    "woke-two-minutes-ago": History([Life(cpu=during({74, 75}, 0.5))], Code.ACTIVE),
+    "between": History([Life(cpu=lambda _: 0.015)], Code.BETWEEN),
+    # Windows side by side would split this minute in two halves, each below the threshold.
+    "spike-on-a-border": History([Life(cpu=during({40}, 0.052))], Code.BETWEEN),
+    "spike-at-the-old-end": History([Life(cpu=during({13}, 0.5))], Code.BETWEEN),
+    "spike-before-the-window": History([Life(cpu=during({9}, 0.5))], Code.IDLE),
+    "two-lost-scrapes": History([Life(missing=frozenset({40, 41}))], Code.IDLE),
+    "gap": History([Life(missing=minutes(30, 36))], Code.GAP),
+    "busy-within-a-gap": History([Life(cpu=during(minutes(31, 35), 3.0), missing=minutes(30, 36))], Code.GAP),
+    "back-with-zeros": History([Life(missing=minutes(20, 40), reset_at=41)], Code.GAP),
+    "counter-reset": History([Life(reset_at=40)], Code.IDLE),
+    "counter-reset-while-busy": History([Life(cpu=lambda _: 0.5, reset_at=74)], Code.ACTIVE),
+    "predecessor-idle": History([PREDECESSOR, SUCCESSOR], Code.IDLE),
+    "predecessor-busy": History([Life("web-1-a", end=44, cpu=during(minutes(20, 30), 1.0)), SUCCESSOR], Code.BETWEEN),
+    "startup-burst": History([PREDECESSOR, Life("web-1-b", start=45, cpu=during(minutes(45, 49), 2.0))], Code.IDLE),
+    "burst-after-startup": History([PREDECESSOR, Life("web-1-b", start=45, cpu=during({57}, 2.0))], Code.BETWEEN),
+    "two-kubelet-jobs": History(
+        [Life(cpu=lambda _: 0.006, received=lambda _: 600, jobs=("kubelet", "cadvisor"))], Code.IDLE
+    ),
+    "pod-never-scraped": History([Life(), Life("web-1-b", scraped=False)], Code.MISSING),
+    "silent-container": History([Life(containers=("app", "proxy"), silent=frozenset({"proxy"}))], Code.MISSING),
+    "two-containers": History([Life(containers=("app", "proxy"), cpu=lambda _: 0.004)], Code.IDLE),
+    "two-containers-add-up": History([Life(containers=("app", "proxy"), cpu=lambda _: 0.007)], Code.BETWEEN),
+    "nan": History([Life(nan_at=minutes(30, 40))], Code.GAP),
+    "stopped-being-scraped": History([Life(missing=minutes(72, 75))], Code.STALE),
+    "host-network": History([Life(host_network=True, received=lambda _: 1e6)], Code.IDLE),
+    "unknown-to-kube-state-metrics": History([Life(known=False)], Code.MISSING),
+}
+
+
+def exposition():
+    """All histories as OpenMetrics text, one family after the other."""
+    families = {}
+    for namespace, history in HISTORIES.items():
+        for life in history.lives:
+            for name, labels, samples in series(life):
+                inside = ",".join(f'{key}="{text}"' for key, text in ({"namespace": namespace} | labels).items())
+                rows = [f"{name}{{{inside}}} {value} {stamp(minute)}" for minute, value in samples]
+                families.setdefault(name, []).extend(rows)
+    return "\n".join(row for rows in families.values() for row in rows) + "\n# EOF\n"
+
+
+def stamp(minute):
+    return int(BEGIN.timestamp()) + 60 * minute
+
+
+def series(life):
+    pod = {"pod": life.name}
+    alive = range(max(0, life.start), (LAST if life.end is None else life.end) + 1)
+    if life.known:
+        own = pod | {"uid": f"uid-{life.name}"}
+        yield "kube_pod_start_time", own, [(m, stamp(life.start)) for m in alive]
+        yield "kube_pod_status_phase", own | {"phase": "Running"}, [(m, 1) for m in alive]
+        owner = {"owner_kind": "ReplicaSet", "owner_name": "web-1", "owner_is_controller": "true"}
+        yield "kube_pod_owner", own | owner, [(m, 1) for m in alive]
+        for container in life.containers:
+            yield "kube_pod_container_info", own | {"container": container}, [(m, 1) for m in alive]
+    if not life.scraped:
+        return
+    last = LAST if life.end is None else life.end + 1
+    scraped = [m for m in range(max(0, life.start), last + 1) if m not in life.missing]
+    for job in life.jobs:
+        for container in sorted(set(life.containers) - life.silent):
+            labels = pod | {"container": container, "job": job, "id": f"/{life.name}/{container}"}
+            yield "container_cpu_usage_seconds_total", labels, counter(life, life.cpu, scraped)
+        # The pod's own cgroup, which would count everything twice.
+        whole = pod | {"container": "", "job": job, "id": f"/{life.name}"}
+        yield "container_cpu_usage_seconds_total", whole, counter(life, life.cpu, scraped)
+        network = pod | {"interface": "eth0", "job": job}
+        yield "container_network_receive_bytes_total", network, counter(life, life.received, scraped)
+
+
+def counter(life, rate, scraped):
+    total, samples = 1000.0, []
+    for minute in range(max(0, life.start), LAST + 2):
+        total = (0.0 if minute == life.reset_at else total) + 60 * rate(minute)
+        if minute in scraped:
+            samples.append((minute, "NaN" if minute in life.nan_at else f"{total:.6f}"))
+    return samples
+
+
+def census():
+    pods, controllers = [], []
+    for namespace, history in HISTORIES.items():
+        begun = BEGIN - timedelta(days=30)
+        controllers.append(
+            ControllerFact(
+                api_version="apps/v1",
+                kind="Deployment",
+                namespace=namespace,
+                name="web",
+                uid=f"uid-{namespace}",
+                created_at=begun,
+            )
+        )
+        pods += [fact(namespace, life) for life in history.lives if life.end is None]
+    return Census(taken_at=AT, pods=tuple(pods), controllers=tuple(controllers))
+
+
+def fact(namespace, life):
+    started_at = BEGIN + timedelta(minutes=life.start)
+    return PodFact(
+        namespace=namespace,
+        name=life.name,
+        uid=f"uid-{life.name}",
+        controller=REPLICASET,
+        phase="Running",
+        host_network=life.host_network,
+        created_at=started_at,
+        started_at=started_at,
+    )
+
+
+@pytest.fixture(scope="module")
+def prometheus(build_shown, tmp_path_factory):
+    build_shown("prometheus", "promtool")
+    folder = tmp_path_factory.mktemp("prometheus")
+    backfill(exposition(), folder / "data")
+    with PrometheusServer(folder) as server:
+        source = Prometheus(PrometheusSettings(url=server.url))
+        yield source
+        source.close()
+
+
+@pytest.fixture(scope="module")
+def verdicts(prometheus):
+    owners = {(name, "ReplicaSet", "web-1"): key_of(name) for name in HISTORIES}
+    usages = by_workload(census(), prometheus.sweep(POLICY, at=AT), owners=owners)
+    return {name: judge(usages[key_of(name)], POLICY, now=AT) for name in HISTORIES}
+
+
+def key_of(namespace):
+    return WorkloadKey(namespace=namespace, kind="Deployment", name="web")
+
+
+@pytest.mark.fault(36)
+@pytest.mark.fault(38)
+@pytest.mark.parametrize("name", HISTORIES)
+def test_a_history_is_judged_as_it_was_lived(verdicts, name):
+    assert (verdicts[name].code, verdicts[name].reason) == (HISTORIES[name].code, verdicts[name].reason)
+
+
+@pytest.mark.fault(35)
+def test_one_workload_in_the_dark_does_not_darken_the_others(verdicts):
+    assert verdicts["pod-never-scraped"].evidence is Evidence.UNKNOWN
+    assert verdicts["idle"].evidence is Evidence.IDLE
+
+
+@pytest.mark.fault(38)
+@pytest.mark.parametrize("name", [n for n in HISTORIES if "gap" in n or "zeros" in n or "busy" in n or "nan" in n])
+def test_nothing_that_was_busy_or_unseen_is_ever_idle(verdicts, name):
+    assert verdicts[name].evidence is not Evidence.IDLE
+
+
+@pytest.mark.fault(37)
+def test_an_hour_later_every_sample_is_too_old(prometheus):
+    from webhook.errors import UsageUnavailable
+
+    late = AT + timedelta(hours=2)
+    with pytest.raises(UsageUnavailable) as caught:
+        prometheus.sweep(POLICY, at=late)
+    assert caught.value.code == "empty"
+
+
+def test_signals_tell_the_figures_that_were_lived(verdicts):
+    cpu, received = verdicts["idle"].signals
+    assert cpu.value == pytest.approx(0.002, rel=0.01)
+    assert received.value == pytest.approx(100, rel=0.01)
+    assert (cpu.coverage, received.coverage) == (1.0, 1.0)
