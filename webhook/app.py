@@ -1,0 +1,114 @@
+"""The Flask app, and the short way around it for the hot routes.
+
+Both lead to the same ``Route.answer``: Flask serves everything, and HotRoutes answers the paths that are called for
+each pod before Flask is asked. Routing and request objects cost more than the decision itself.
+"""
+
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from webhook.endpoints import Reply, Route, refusal
+from webhook.endpoints.mutate import Mutate
+from webhook.endpoints.probes import Probes
+from webhook.metrics import Metrics
+from webhook.ports import SnapshotView
+from webhook.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_ROUTES = "spot-balancer-routes"
+MAX_OTHER_BYTES = 64 * 1024
+
+
+def create_app(settings: ServerSettings, snapshots: SnapshotView, metrics: Metrics) -> Flask:
+    """Wire endpoints to paths. Every answer, the refusals too, is small JSON of constant bytes."""
+    app = Flask("webhook", static_folder=None, template_folder=None)
+    # No redirects: werkzeug's are HTML, and no caller of ours follows one.
+    app.url_map.merge_slashes = False
+    app.url_map.strict_slashes = False
+    app.url_map.redirect_defaults = False
+    routes = hot_routes(settings, snapshots, metrics)
+    app.extensions[_ROUTES] = {route.path: route for route in routes}
+    for route in routes:
+        _add(app, route.path, _posted(route))
+    probes = Probes(snapshots, metrics, grace_seconds=settings.ready_grace_seconds)
+    _add(app, "/healthz", _got(probes.healthz))
+    _add(app, "/readyz", _got(probes.readyz))
+    _add(app, "/metrics", _got(lambda: probes.metrics(request.remote_addr or "")))
+    app.register_error_handler(Exception, _refuse)
+    app.after_request(lambda response: _count(response, metrics))
+    return app
+
+
+def hot_routes(settings: ServerSettings, snapshots: SnapshotView, metrics: Metrics) -> tuple[Route, ...]:
+    """The paths called for each pod; those of the scheduler extender join here."""
+    return (Route("/mutate", Mutate(snapshots, metrics), settings.max_review_bytes),)
+
+
+def body_limits(app: Flask) -> dict[str, int]:
+    """How many bytes of body each path takes; any other takes ``MAX_OTHER_BYTES``."""
+    routes: dict[str, Route] = app.extensions[_ROUTES]
+    return {path: route.max_bytes for path, route in routes.items()}
+
+
+class HotRoutes:
+    """WSGI middleware in front of Flask; what it does not know it passes on."""
+
+    def __init__(self, app: Flask, metrics: Metrics) -> None:
+        self._passed_on = app.wsgi_app
+        self._routes: dict[str, Route] = app.extensions[_ROUTES]
+        self._metrics = metrics
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer, or ask Flask."""
+        route = self._routes.get(environ["PATH_INFO"])
+        if route is None:
+            return self._passed_on(environ, start_response)
+        body = environ["wsgi.input"].read()
+        reply = route.answer(environ["REQUEST_METHOD"], environ.get("CONTENT_TYPE", ""), body)
+        if reply.status != 200:
+            self._metrics.refused.labels(str(reply.status)).inc()
+        start_response(_STATUS_LINES[reply.status], _headers(reply))
+        return (b"",) if environ["REQUEST_METHOD"] == "HEAD" else (reply.body,)
+
+
+_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+
+def _headers(reply: Reply) -> list[tuple[str, str]]:
+    headers = [("Content-Type", reply.content_type), ("Content-Length", str(len(reply.body)))]
+    return [*headers, ("Allow", reply.allow)] if reply.allow else headers
+
+
+def _add(app: Flask, path: str, view: Callable[[], Response]) -> None:
+    app.add_url_rule(path, path, view, methods=_METHODS, provide_automatic_options=False)
+
+
+def _posted(route: Route) -> Callable[[], Response]:
+    return lambda: _response(route.answer(request.method, request.headers.get("Content-Type", ""), request.get_data()))
+
+
+def _got(view: Callable[[], Reply]) -> Callable[[], Response]:
+    return lambda: _response(view() if request.method in {"GET", "HEAD"} else refusal(405, allow="GET, HEAD"))
+
+
+def _refuse(error: Exception) -> Response:
+    """Whatever Flask or an endpoint raised, told by its status alone."""
+    status = error.code if isinstance(error, HTTPException) and error.code else 500
+    return _response(refusal(status))
+
+
+def _response(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, _headers(reply))
+
+
+def _count(response: Response, metrics: Metrics) -> Response:
+    if response.status_code >= 400:
+        metrics.refused.labels(str(response.status_code)).inc()
+    return response

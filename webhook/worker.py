@@ -1,0 +1,287 @@
+"""The server process: gunicorn's own asgi worker, with deadlines, a connection cap and TLS that is never left out.
+
+``serve`` waits for the key pair before anything listens. A connection refused costs the API server nothing, while one
+that is accepted and stays silent costs every pod the webhook's timeout.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvloop
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.asgi.lifespan import LifespanManager
+from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.workers.gasgi import ASGIWorker
+
+from webhook import asgi, gunicorn_conf, logs
+from webhook.endpoints import refusal
+from webhook.settings import ServerSettings
+from webhook.wire import certificate
+
+_log = logging.getLogger(__name__)
+_IDLE_LINGER_SECONDS = 1.0
+_SHUTDOWN_POLL_SECONDS = 0.05
+
+
+def serve(settings: ServerSettings) -> int:
+    """Run the server in this process until SIGTERM or SIGINT; return the exit code."""
+    logs.configure(settings.log_level)
+    try:
+        wait_for_key_pair(settings)
+        Application(settings).run()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+def wait_for_key_pair(settings: ServerSettings, *, pause: Callable[[float], None] = time.sleep) -> None:
+    """Return when the key pair is there and its halves match. SIGTERM meanwhile ends the process with 0."""
+    told = ""
+    previous = signal.signal(signal.SIGTERM, _leave)
+    try:
+        while fault := key_pair_fault(settings):
+            if fault != told:
+                _log.info("waiting for the key pair; nothing listens yet", extra={"reason": fault})
+                told = fault
+            pause(0.2)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def key_pair_fault(settings: ServerSettings) -> str:
+    """What keeps the key pair from being served; empty where nothing does."""
+    try:
+        tls_context(settings)
+        certificate.not_after(settings.certificate.read_text("ascii"))
+    except FileNotFoundError:
+        return f"{settings.certificate.name} or {settings.key.name} is not there"
+    except ssl.SSLError as error:
+        return f"key pair: {error.reason or 'unreadable'}"
+    except (OSError, ValueError) as error:
+        return f"key pair: {type(error).__name__}"
+    return ""
+
+
+def tls_context(settings: ServerSettings) -> ssl.SSLContext:
+    """TLS 1.2 or newer, HTTP/1.1 only. Raises OSError or ssl.SSLError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(settings.certificate, settings.key)
+    return context
+
+
+class Application(BaseApplication):  # type: ignore[misc]
+    """gunicorn without its files, flags and environment: settings come from us alone."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set what ``gunicorn_conf`` says."""
+        for name, value in gunicorn_conf.options(self.settings).items():
+            self.cfg.set(name, value)
+        self.cfg.set("worker_class", Worker)
+
+    def load(self) -> asgi.Server:
+        """Build the app; called in the worker."""
+        return asgi.build(self.settings)
+
+
+class Worker(ASGIWorker):  # type: ignore[misc]
+    """One event loop. It leaves rather than serve without TLS."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.settings: ServerSettings = self.app.settings
+        self.connections: dict[Connection, None] = {}
+
+    def _setup_event_loop(self) -> None:
+        self.loop = uvloop.new_event_loop()
+        self.loop.set_exception_handler(self._note_broken_connection)
+        asyncio.set_event_loop(self.loop)
+
+    async def _serve(self) -> None:
+        self.lifespan = LifespanManager(self.asgi, self.log, self.state)
+        await self.lifespan.startup()
+        context = self._tls_or_leave()
+        # gunicorn notes what its C parser can do on the class it asks, and reads it from the base class alone.
+        ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001
+        for listener in self.sockets:
+            server = await self.loop.create_server(
+                lambda: Connection(self),
+                sock=listener.sock,
+                ssl=context,
+                ssl_handshake_timeout=self.settings.handshake_seconds,
+                ssl_shutdown_timeout=2.0,
+            )
+            self.servers.append(server)
+            _log.info("listening", extra={"address": str(listener.getsockname())})
+        rotation = self.loop.create_task(self._follow_key_pair(context))
+        while self.alive and self.ppid == os.getppid():
+            self.notify()
+            await asyncio.sleep(0.2)
+        rotation.cancel()
+        await self._shutdown()
+
+    async def _shutdown(self) -> None:
+        """Accept no more, let idle connections go after a moment, and wait for the busy ones."""
+        for server in self.servers:
+            server.close()
+        began = self.loop.time()
+        while self.connections and self.loop.time() < began + self.settings.graceful_seconds:
+            if self._quick_shutdown:
+                break
+            self.notify()
+            if self.loop.time() > began + _IDLE_LINGER_SECONDS:
+                self._drop_idle()
+            await asyncio.sleep(_SHUTDOWN_POLL_SECONDS)
+        await self.lifespan.shutdown()
+
+    def admit(self, connection: "Connection") -> None:
+        """Take a connection in; at the cap the eldest that has not sent a whole request goes."""
+        self.connections[connection] = None
+        if len(self.connections) > self.settings.max_connections:
+            eldest = next((c for c in self.connections if not c.has_asked), connection)
+            eldest.drop("cap")
+
+    def count_dropped(self, cause: str) -> None:
+        self.asgi.metrics.dropped.labels(cause).inc()
+
+    def _drop_idle(self) -> None:
+        for connection in tuple(self.connections):
+            if connection.is_idle:
+                connection.drop("shutdown")
+
+    def _tls_or_leave(self) -> ssl.SSLContext:
+        try:
+            context = tls_context(self.settings)
+            self._show_end(self.settings.certificate)
+        except (OSError, ValueError) as error:
+            _log.critical("no TLS, no server", extra={"reason": type(error).__name__})
+            raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from error
+        return context
+
+    async def _follow_key_pair(self, live: ssl.SSLContext) -> None:
+        """Serve a renewed pair on new connections. One that does not fit is told once, and the old one stays."""
+        seen = _signature(self.settings)
+        while True:
+            await asyncio.sleep(self.settings.tls_poll_seconds)
+            found = _signature(self.settings)
+            if found == seen:
+                continue
+            seen = found
+            fault = key_pair_fault(self.settings)
+            if fault:
+                self.asgi.metrics.certificate_faults.inc()
+                _log.warning("key pair not taken up", extra={"reason": fault})
+                continue
+            live.load_cert_chain(self.settings.certificate, self.settings.key)
+            self._show_end(self.settings.certificate)
+            _log.info("key pair renewed")
+
+    def _show_end(self, path: Path) -> None:
+        end = certificate.not_after(path.read_text("ascii"))
+        self.asgi.metrics.certificate_not_after.set(end.timestamp())
+
+    def _note_broken_connection(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Plain text on the TLS port, a handshake given up: anybody can cause them, so they are counted, not told."""
+        error = context.get("exception")
+        if isinstance(error, OSError | None):
+            self.count_dropped("transport")
+            return
+        _log.error("event loop", extra={"error": type(error).__name__, "what": context.get("message", "")})
+
+
+class Connection(ASGIProtocol):  # type: ignore[misc]
+    """One connection with a deadline for headers and one for bodies, both from the first byte they wait for."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(worker)
+        self.has_asked = False
+        """Whether it ever sent a whole request."""
+        self._phase = ""
+        self._deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Between requests, or before the first."""
+        return self._current_request is None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the deadline for the first headers."""
+        super().connection_made(transport)
+        self.worker.admit(self)
+        self._enter("headers")
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, and see what is still to come."""
+        super().data_received(data)
+        receiver = self._body_receiver
+        if self._current_request is None:
+            self._enter("headers")
+        elif receiver is not None and not receiver._complete:  # noqa: SLF001 - gunicorn offers no other sign
+            self._enter("body")
+        else:
+            self.has_asked = True
+            self._enter("")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._enter("")
+        self.worker.connections.pop(self, None)
+        super().connection_lost(exc)
+
+    def drop(self, cause: str) -> None:
+        """Close without an answer."""
+        self.worker.count_dropped(cause)
+        self.transport.abort()
+
+    def _enter(self, phase: str) -> None:
+        """A phase keeps the deadline it began with, however slowly its bytes come."""
+        if phase == self._phase:
+            return
+        self._phase = phase
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if phase:
+            settings: ServerSettings = self.worker.settings
+            seconds = settings.header_seconds if phase == "headers" else settings.body_seconds
+            self._deadline = self.worker.loop.call_later(seconds, self.drop, phase)
+
+    def _send_error_response(self, status: int, message: str, extra_headers: object = ()) -> None:
+        """As JSON of constant bytes: gunicorn's own text quotes the request."""
+        del message, extra_headers
+        body = refusal(status).body
+        head = f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
+        self.worker.asgi.metrics.refused.labels(str(status)).inc()
+        self._safe_write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+
+
+def _signature(settings: ServerSettings) -> tuple[int, ...]:
+    """Changes when either file does; a half that is missing counts as zero."""
+    return tuple(number for path in (settings.certificate, settings.key) for number in _stat(path))
+
+
+def _stat(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0,)
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
