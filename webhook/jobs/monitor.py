@@ -14,11 +14,12 @@ from datetime import datetime
 
 import msgspec
 
-from webhook.core import owners, sides
+from webhook.core import sides
 from webhook.core.book import Book
-from webhook.core.census import Census
+from webhook.core.census import Census, ControllerFact, PodFact
 from webhook.core.idleness import Judgement, judge, unavailable
 from webhook.core.model import Evidence, Side, Value, Verdict, WorkloadKey
+from webhook.core.owners import resolve
 from webhook.core.policy import Policy
 from webhook.core.usage import UsageSweep, by_workload
 from webhook.errors import UsageUnavailable
@@ -106,7 +107,7 @@ def judge_all(
     census: Census, sweep: UsageSweep | None, *, policy: Policy, now: datetime, trouble: str = ""
 ) -> dict[WorkloadKey, Judgement]:
     """The judgement of every workload of the census; without a sweep all are unknown, for ``trouble``'s sake."""
-    known = {pod: key for pod, key in owners.resolve(census).items() if key.kind not in _NEVER_JUDGED}
+    known = {pod: key for pod, key in resolve(census).items() if key.kind not in _NEVER_JUDGED}
     if sweep is None:
         return dict.fromkeys(sorted(set(known.values())), unavailable(trouble))
     return {key: judge(usage, policy.idle, now=now) for key, usage in by_workload(census, sweep, owners=known).items()}
@@ -150,7 +151,8 @@ def _plurals(kinds: Iterable[str]) -> set[str]:
 def _uids(census: Census) -> dict[WorkloadKey, str]:
     """UIDs by workload, also of owners that are known only from the references of what they own."""
     found: dict[WorkloadKey, str] = {}
-    for child in (*census.pods, *census.controllers):
+    children: list[PodFact | ControllerFact] = [*census.pods, *census.controllers]
+    for child in children:
         if child.controller:
             owner = child.controller
             found[WorkloadKey(namespace=child.namespace, kind=owner.kind, name=owner.name)] = owner.uid

@@ -1,0 +1,209 @@
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from tests.core.usage_builders import AT, DAY, make_usage
+from webhook.core.book import Book, Control
+from webhook.core.census import Census, ControllerFact, PodFact
+from webhook.core.model import ControllerRef, Evidence, Side, Verdict, WorkloadKey
+from webhook.core.policy import Policy
+from webhook.core.usage import UsageSweep
+from webhook.errors import ClusterUnavailable, UsageUnavailable
+from webhook.jobs import monitor
+
+MINUTE = timedelta(minutes=1)
+POLICY = Policy()
+DEMO = "shop/Deployment/nginx-demo"
+
+
+class World:
+    """The three ports and the clock of a run, over a census, a sweep and a book that tests may change."""
+
+    def __init__(self):
+        self.now = AT
+        self.controllers = []
+        self.pods = []
+        self.usages = []
+        self.missing = ()
+        self.trouble = None
+        self.book = Book()
+        self.writes = []
+
+    def deploy(self, name, *, kind="Deployment", usage="idle", **changes):
+        """A workload of one pod of that age a day, with its ReplicaSet."""
+        begun = AT - 30 * DAY
+        own = {"namespace": "shop", "api_version": "apps/v1", "created_at": begun}
+        self.controllers.append(ControllerFact(kind=kind, name=name, uid=f"uid-{name}", **own))
+        up = ControllerRef(kind=kind, name=name, uid=f"uid-{name}")
+        if kind == "Deployment":
+            self.controllers.append(
+                ControllerFact(kind="ReplicaSet", name=f"{name}-1", uid=f"uid-{name}-1", controller=up, **own)
+            )
+            up = ControllerRef(kind="ReplicaSet", name=f"{name}-1", uid=f"uid-{name}-1")
+        if usage is None:
+            return
+        pod = PodFact(
+            namespace="shop", name=f"{name}-1-a", uid="u", controller=up, phase="Running", created_at=AT - DAY,
+            started_at=AT - DAY,
+        )  # fmt: skip
+        self.pods.append(pod)
+        if usage != "absent":
+            self.usages.append(make_usage(pod.name, controller=up, **changes))
+
+    def census(self):
+        return Census(
+            taken_at=self.now, pods=tuple(self.pods), controllers=tuple(self.controllers), missing=self.missing
+        )
+
+    def sweep(self, policy):
+        if self.trouble:
+            raise self.trouble
+        fresh = [msgspec.structs.replace(u, last_sample_at=self.now) for u in self.usages]
+        return UsageSweep(evaluated_at=self.now, answered_at=self.now, pods=tuple(fresh), queries=13)
+
+    def read(self):
+        return self.book
+
+    def write(self, old, new):
+        assert old == self.book
+        changed = sum(new.verdicts.get(k) != old.verdicts.get(k) for k in new.verdicts.keys() | old.verdicts.keys())
+        self.writes.append(changed)
+        self.book = new
+        return changed + 1
+
+    def run(self, times=1, policy=POLICY):
+        for _ in range(times):
+            report = monitor.run_once(self, self, self, policy, lambda: self.now)
+            self.now += MINUTE
+        return report
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_an_idle_workload_turns_to_spot_and_a_busy_or_unseen_neighbour_does_not(world):
+    world.deploy("nginx-demo")
+    world.deploy("checkout", cpu_recent_cores=1.0, cpu_peak_cores=1.0)
+    world.deploy("reports", usage="absent")
+    report = world.run(5)
+    assert (report.workloads, report.idle, report.active, report.unknown) == (3, 1, 1, 1)
+    assert [(c.workload, c.before, c.after) for c in report.changes] == [(DEMO, Side.REGULAR, Side.SPOT)]
+    assert report.changes[0].reason.startswith("CPU at most")
+    assert report.unknown_reasons == {"missing-series": 1}
+    assert {name: v.side for name, v in world.book.verdicts.items() if v.side is Side.SPOT} == {DEMO: Side.SPOT}
+    assert world.book.verdicts[DEMO].uid == "uid-nginx-demo"
+    assert report.exit_code == 0
+
+
+def test_load_that_returns_turns_it_back_in_the_next_run(world):
+    world.deploy("nginx-demo")
+    world.run(5)
+    world.usages = [msgspec.structs.replace(u, cpu_recent_cores=2.0) for u in world.usages]
+    report = world.run()
+    assert report.changes[0].after is Side.REGULAR
+    assert world.book.verdicts[DEMO].transitions == 2
+
+
+@pytest.mark.fault(29)
+def test_without_prometheus_all_are_unknown_sides_stay_and_the_heartbeat_is_written(world):
+    world.deploy("nginx-demo")
+    world.run(5)
+    good_at = world.book.verdicts[DEMO].good_at
+    world.trouble = UsageUnavailable("cannot be reached: connection refused", code="unreachable")
+    report = world.run(30)
+    assert (report.unknown, report.usage_code, report.exit_code) == (1, "unreachable", 1)
+    assert report.unknown_reasons == {"prometheus-unavailable": 1}
+    verdict = world.book.verdicts[DEMO]
+    assert (verdict.side, verdict.evidence, verdict.good_at) == (Side.SPOT, Evidence.UNKNOWN, good_at)
+    assert "connection refused" in verdict.reason
+    assert world.book.control.heartbeat == world.now - MINUTE
+
+
+def test_a_resting_book_is_not_rewritten_every_minute(world):
+    world.deploy("nginx-demo")
+    world.run(6)
+    world.writes.clear()
+    world.run(60)
+    assert sum(world.writes) == 6
+    assert world.book.control.heartbeat == world.now - MINUTE
+
+
+def test_what_moves_keep_in_the_book_is_left_alone(world):
+    world.deploy("nginx-demo")
+    surging = (WorkloadKey.parse(DEMO),)
+    world.book = Book(control=Control(surging=surging))
+    world.run()
+    assert world.book.control.surging == surging
+
+
+def test_the_verdict_of_a_gone_workload_is_kept_for_a_while_and_then_forgotten(world):
+    world.deploy("nginx-demo")
+    world.deploy("checkout")
+    world.run()
+    world.controllers = [c for c in world.controllers if "nginx" not in c.name]
+    world.pods = [p for p in world.pods if "nginx" not in p.name]
+    assert world.run().forgotten == ()
+    world.now += POLICY.sides.evidence_ttl
+    assert world.run().forgotten == (DEMO,)
+    assert DEMO not in world.book.verdicts
+
+
+def test_a_right_that_is_missing_forgets_nobody(world):
+    key = WorkloadKey(namespace="shop", kind="StatefulSet", name="db")
+    world.book = Book(verdicts={str(key): Verdict(key=key, uid="1", judged_at=AT - 9 * DAY)})
+    world.missing = ("statefulsets",)
+    assert world.run().forgotten == ()
+
+
+def test_a_workload_made_anew_under_its_name_starts_over(world):
+    world.deploy("nginx-demo")
+    world.run(5)
+    world.controllers[0] = msgspec.structs.replace(world.controllers[0], uid="another")
+    world.run()
+    verdict = world.book.verdicts[DEMO]
+    assert (verdict.side, verdict.idle_runs, verdict.uid) == (Side.REGULAR, 1, "another")
+
+
+def test_daemon_sets_are_not_judged(world):
+    world.deploy("agent", kind="DaemonSet")
+    assert world.run().workloads == 0
+
+
+def test_a_cron_job_between_its_runs_is_unknown_and_says_why(world):
+    world.deploy("nightly", kind="CronJob", usage=None)
+    world.run()
+    assert world.book.verdicts["shop/CronJob/nightly"].reason == "no pod of it ran in the last 60 min"
+
+
+def test_a_series_counts_only_for_a_pod_that_the_api_server_knows(world):
+    world.deploy("nginx-demo", usage="absent")
+    stranger = make_usage("somebody-else", controller=ControllerRef(kind="ReplicaSet", name="elsewhere-1"))
+    world.usages.append(stranger)
+    assert world.run().unknown_reasons == {"missing-series": 1}
+
+
+def test_an_api_server_that_cannot_be_read_fails_the_run_and_nothing_is_written(world):
+    def refuses():
+        raise ClusterUnavailable("the API server does not answer", status=503)
+
+    world.census = refuses
+    with pytest.raises(ClusterUnavailable):
+        world.run()
+    assert world.writes == []
+
+
+@pytest.mark.fault(34)
+@pytest.mark.fault(35)
+def test_half_of_the_pods_missing_leaves_the_other_workloads_as_they_are(world):
+    for number in range(10):
+        world.deploy(f"web-{number}")
+    world.run(5)
+    world.usages = world.usages[:5]
+    report = world.run()
+    assert (report.idle, report.unknown, report.changes) == (5, 5, ())
+    world.usages = []
+    report = world.run()
+    assert (report.unknown, report.changes) == (10, ())
