@@ -1,0 +1,307 @@
+"""The laws of mutation, M1 to M13, over random pods, workloads and fleets; nodes are matched by an independent evaluator."""
+
+import copy
+import json
+from datetime import timedelta
+
+import jsonpatch
+import msgspec
+import pytest
+from hypothesis import assume, event, given
+from hypothesis import strategies as st
+
+from tests import builders, strategies
+from tests.core import affinity_oracle as oracle
+from webhook.core import patch, placement, spotpool
+from webhook.core.model import CapacityType, Node, Platform, Side
+from webhook.core.placement import Decision, Reason
+from webhook.core.pod import Pod
+from webhook.core.policy import PlacementMode
+from webhook.core.snapshot import Snapshot
+
+
+def decide(raw: dict, snapshot: Snapshot, uid: str = "u-1") -> Decision:
+    return placement.decide(builders.make_request(raw, uid), snapshot, now=builders.NOW)
+
+
+def patched(raw: dict, snapshot: Snapshot, uid: str = "u-1") -> tuple[dict, list, Decision]:
+    decision = decide(raw, snapshot, uid)
+    operations = patch.build(raw, decision.changes) if decision.changes else []
+    event(decision.reason)
+    return patch.check(raw, operations), operations, decision
+
+
+def world() -> st.SearchStrategy[tuple[dict, Snapshot]]:
+    anything = strategies.snapshots()
+    both_ways = [strategies.steered_snapshots(mode) for mode in PlacementMode]
+    return st.tuples(strategies.pods(), st.one_of(anything, *both_ways))
+
+
+def raw_taints(node: Node) -> list[dict]:
+    return [{"key": t.key, "value": t.value, "effect": t.effect} for t in node.taints]
+
+
+def fits(pod: dict, node: Node) -> bool:
+    return oracle.feasible(pod, node.labels, raw_taints(node))
+
+
+def is_spot(node: Node) -> bool:
+    return node.capacity_type is CapacityType.SPOT
+
+
+@given(world(), st.text(min_size=1, max_size=8))
+def test_m1_patching_twice_is_patching_once_even_under_another_uid(case, other_uid):
+    raw, snapshot = case
+    once, _, decision = patched(raw, snapshot)
+    _, again, second = patched(once, snapshot, other_uid)
+    assert again == []
+    assert decision.changes is None or second.reason is Reason.ALREADY_DECIDED
+
+
+@given(world())
+def test_m1_without_our_mark_the_affinity_and_tolerations_are_still_said_only_once(case):
+    """Another webhook may drop our annotation; the second patch then only puts it back."""
+    raw, snapshot = case
+    once, _, _ = patched(raw, snapshot)
+    (once["metadata"].get("annotations") or {}).pop(placement.DECISION, None)
+    _, again, _ = patched(once, snapshot)
+    assert all(operation["path"].startswith("/metadata/annotations") for operation in again)
+
+
+@given(world())
+def test_m2_the_same_input_gives_the_same_bytes_and_is_not_modified(case):
+    raw, snapshot = case
+    before = copy.deepcopy(raw)
+    answers = {json.dumps(patched(raw, snapshot)[1]) for _ in range(3)}
+    assert len(answers) == 1
+    assert raw == before
+
+
+@given(world())
+def test_m3_and_m4_only_our_fields_change_and_nothing_of_the_owners_is_lost_or_reordered(case):
+    raw, snapshot = case
+    after, _, _ = patched(raw, snapshot)
+    assert _without_ours(after) == _without_ours(raw)
+    for path in (("tolerations",), ("affinity", "nodeAffinity", "preferredDuringSchedulingIgnoredDuringExecution")):
+        old, new = _at(raw["spec"], path), _at(after["spec"], path)
+        assert new[: len(old)] == old
+    old_annotations = raw["metadata"].get("annotations") or {}
+    assert (after["metadata"].get("annotations") or {}).items() >= old_annotations.items()
+
+
+def _at(value: dict, path: tuple[str, ...]) -> list:
+    for key in path:
+        value = (value or {}).get(key)
+    return value or []
+
+
+def _without_ours(pod: dict) -> dict:
+    pod = copy.deepcopy(pod)
+    (pod["metadata"].get("annotations") or {}).pop(placement.DECISION, None)
+    if not pod["metadata"].get("annotations"):
+        pod["metadata"].pop("annotations", None)
+    else:
+        pod["metadata"]["annotations"].pop(placement.DELETION_COST, None)
+        if not pod["metadata"]["annotations"]:
+            del pod["metadata"]["annotations"]
+    pod["spec"].pop("tolerations", None)
+    whole = pod["spec"].pop("affinity", None) or {}
+    whole.pop("nodeAffinity", None)
+    return {"pod": pod, "other affinity": whole}
+
+
+def steered(mode: PlacementMode) -> st.SearchStrategy[tuple[dict, Snapshot]]:
+    return st.tuples(strategies.pods(), strategies.steered_snapshots(mode))
+
+
+@given(steered(PlacementMode.REQUIRED), st.lists(strategies.nodes(), min_size=1, max_size=8))
+def test_m5_required_means_the_owners_nodes_and_spot_and_the_known_platform_where_tolerated(case, others):
+    raw, snapshot = case
+    after, operations, decision = patched(raw, snapshot)
+    assume(decision.reason is Reason.SPOT_REQUIRED)
+    tolerated = any(o["path"].startswith("/spec/tolerations") for o in operations)
+    known = set(next(iter(snapshot.workloads.values())).ready_platforms)
+    fleet = spotpool.fleet(snapshot)
+    markers = fleet.markers if fleet.guarded else fleet.open_markers
+    for node in [*snapshot.nodes.values(), *others]:
+        expected = oracle.matches_affinity(raw, node.labels) and any(
+            all(spotpool.matches(r, node.labels) for r in marker)
+            for marker in (markers if tolerated else fleet.markers)
+        )
+        if tolerated:
+            expected = (
+                expected and Platform(node.labels["kubernetes.io/os"], node.labels["kubernetes.io/arch"]) in known
+            )
+        got = oracle.matches_affinity(after, node.labels)
+        # Without a toleration only the open pools are meant: a subset is allowed, more never is.
+        assert got == expected if tolerated else got <= expected
+
+
+@given(
+    world() | steered(PlacementMode.PREFERRED) | steered(PlacementMode.PREFERRED),
+    st.lists(strategies.nodes(), max_size=5),
+)
+def test_m6_preferred_takes_away_or_opens_nothing_but_spot_nodes_by_platform(case, others):
+    raw, snapshot = case
+    after, operations, decision = patched(raw, snapshot)
+    assume(decision.mode is PlacementMode.PREFERRED)
+    known = set(next(iter(snapshot.workloads.values())).ready_platforms)
+    tolerated = any(o["path"].startswith("/spec/tolerations") for o in operations)
+    for node in snapshot.nodes.values():
+        before_fits, after_fits = fits(raw, node), fits(after, node)
+        if before_fits and not after_fits:
+            assert tolerated
+            assert is_spot(node)
+            assert node.platform not in known
+        if after_fits and not before_fits:
+            assert tolerated
+            assert is_spot(node)
+            assert node.platform in known
+    if not tolerated:
+        assert all(fits(raw, node) == fits(after, node) for node in others)
+
+
+@given(world(), st.lists(strategies.nodes(), min_size=1, max_size=5))
+def test_m7_what_matches_nothing_goes_on_matching_nothing(case, others):
+    raw, snapshot = case
+    raw["spec"]["affinity"] = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{}, {}]}}
+    }
+    after, _, _ = patched(raw, snapshot)
+    assert not any(fits(after, node) for node in [*snapshot.nodes.values(), *others])
+
+
+@given(world())
+def test_m9_another_rfc_6902_library_reads_our_patch_as_we_do(case):
+    raw, snapshot = case
+    after, operations, _ = patched(raw, snapshot)
+    assert jsonpatch.JsonPatch(operations).apply(raw) == after
+
+
+@given(world(), st.sampled_from(["affinity", "toleration", "annotation", "sidecar"]))
+def test_m10_another_webhook_that_only_adds_may_come_first_or_last(case, what):
+    """Up to the order of what both added, either order ends in the same demands on nodes."""
+    raw, snapshot = case
+    ours_first = _other_webhook(patched(raw, snapshot)[0], what)
+    ours_first = patched(ours_first, snapshot)[0]
+    theirs_first = patched(_other_webhook(raw, what), snapshot)[0]
+    assume(decide(_other_webhook(raw, what), snapshot).reason == decide(raw, snapshot).reason)
+    for node in snapshot.nodes.values():
+        assert fits(ours_first, node) == fits(theirs_first, node)
+
+
+def _other_webhook(raw: dict, what: str) -> dict:
+    pod = copy.deepcopy(raw)
+    if what == "affinity":
+        whole = pod["spec"].get("affinity") or {}
+        pod["spec"]["affinity"] = whole | {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    elif what == "toleration":
+        pod["spec"]["tolerations"] = [*(pod["spec"].get("tolerations") or []), {"key": "mesh", "operator": "Exists"}]
+    elif what == "annotation":
+        pod["metadata"]["annotations"] = (pod["metadata"].get("annotations") or {}) | {"mesh/injected": "true"}
+    else:
+        pod["spec"]["containers"].append({"name": "proxy", "image": "registry.example/proxy:1"})
+    return pod
+
+
+@given(world())
+def test_m11_fields_of_a_future_kubernetes_survive(case):
+    raw, snapshot = case
+    raw["spec"]["tomorrow"] = {"deep": [{"er": None}]}
+    raw["somethingElse"] = 1
+    after, _, _ = patched(raw, snapshot)
+    assert after["spec"]["tomorrow"] == {"deep": [{"er": None}]}
+    assert after["somethingElse"] == 1
+    assert _future(after) == _future(raw)
+
+
+def _future(pod: dict) -> int:
+    required = _at(pod["spec"], ("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"))
+    terms = required.get("nodeSelectorTerms", []) if isinstance(required, dict) else []
+    return min(1, sum("futureField" in term for term in terms))
+
+
+@pytest.mark.parametrize(
+    ("workload", "meta", "reason"),
+    [
+        (builders.make_workload(side=None), {}, Reason.NO_VERDICT),
+        (builders.make_workload(side=Side.REGULAR), {}, Reason.NEVER_MOVED),
+        (builders.make_workload(), {"book_heartbeat": None}, Reason.OLD_BOOK),
+        (builders.make_workload(), {"book_heartbeat": builders.NOW - timedelta(minutes=11)}, Reason.OLD_BOOK),
+        (
+            builders.make_workload(
+                verdict=builders.make_verdict(
+                    builders.make_workload().key, good_at=builders.NOW - timedelta(minutes=61)
+                )
+            ),
+            {},
+            Reason.EXPIRED_EVIDENCE,
+        ),
+    ],
+)
+def test_m12_without_a_decided_side_and_fresh_evidence_the_pod_is_left_alone(workload, meta, reason):
+    snapshot = builders.make_snapshot(workload, **meta)
+    decision = decide(builders.make_pod(), snapshot)
+    assert decision.reason is reason
+    assert decision.changes is None
+
+
+@pytest.mark.parametrize("wish", ["always", "never"])
+def test_m12_always_and_never_need_no_evidence(wish):
+    workload = builders.make_workload(side=None, annotations={"spot-balancer.io/spot": wish})
+    decision = decide(builders.make_pod(), builders.make_snapshot(workload, book_heartbeat=None))
+    assert decision.reason is (Reason.SPOT_PREFERRED if wish == "always" else Reason.REGULAR_PREFERRED)
+
+
+@given(world())
+def test_m13_a_patch_stays_below_64_kilobytes(case):
+    raw, snapshot = case
+    _, operations, _ = patched(raw, snapshot)
+    assert len(msgspec.json.encode(operations)) <= 64 * 1024
+
+
+WRONG = {
+    "one more term": lambda terms, spot: [*terms, {"matchExpressions": [spot]}],
+    "only the first term": lambda terms, spot: [
+        {**terms[0], "matchExpressions": [*terms[0].get("matchExpressions", []), spot]},
+        *terms[1:],
+    ],
+    "filling an empty term": lambda terms, spot: [
+        {**t, "matchExpressions": [*t.get("matchExpressions", []), spot]} for t in terms
+    ],
+    "replacing the owner's": lambda terms, spot: [{"matchExpressions": [spot]}],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_well_known_wrong_merges_are_caught_by_law_m5_and_by_our_own_check(name):
+    """Each shipped in a project somewhere; each lets the pod onto nodes that its owner ruled out, or off spot."""
+    spot = {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["spot"]}
+    terms = [
+        {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]},
+        {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]},
+        {},
+    ]
+    raw = builders.make_pod(
+        affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+    )
+    path = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution"
+    wrong = [{"op": "add", "path": path, "value": {"nodeSelectorTerms": WRONG[name](terms, spot)}}]
+    after = patch.apply(raw, wrong)
+    nodes = [
+        builders.make_node("spot-a", builders.KARPENTER_SPOT, labels={"zone": "a"}),
+        builders.make_node("spot-c", builders.KARPENTER_SPOT, labels={"zone": "c"}),
+        builders.make_node("regular-b", labels={"zone": "b", "karpenter.sh/capacity-type": "on-demand"}),
+    ]
+    right = [fits(raw, node) and is_spot(node) for node in nodes]
+    assert [fits(after, node) for node in nodes] != right
+    if name != "only the first term":  # which narrows, if not enough: safe, but not what was asked
+        with pytest.raises(patch.PatchError):
+            patch.check(raw, wrong)
+
+
+@given(world())
+def test_every_odd_shape_decodes_and_is_decided_without_an_exception(case):
+    raw, snapshot = case
+    assert msgspec.json.decode(json.dumps(raw), type=Pod) == builders.make_request(raw).pod
+    assert decide(raw, snapshot).reason in Reason
