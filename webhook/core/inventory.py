@@ -248,9 +248,10 @@ def _leads_to_pods(name: Name, key: WorkloadKey, fact: ControllerFact | None) ->
 
 def _named(census: Census) -> dict[Name, ControllerRef]:
     """What is known of owners whose own kind is not read: what their children say."""
+    children: list[PodFact | ControllerFact] = [*census.pods, *census.controllers]
     return {
         (child.namespace, child.controller.kind, child.controller.name): child.controller
-        for child in (*census.pods, *census.controllers)
+        for child in children
         if child.controller is not None
     }
 

@@ -8,7 +8,7 @@ operator's custom resource owns them: sides, scales and PDBs are theirs.
 
 from collections.abc import Mapping
 
-from webhook.core.census import Census
+from webhook.core.census import Census, ControllerFact, PodFact
 from webhook.core.model import ControllerRef, WorkloadKey
 
 _BETWEEN = frozenset({"ReplicaSet", "Job"})
@@ -27,11 +27,8 @@ def resolve(census: Census) -> Mapping[Name, WorkloadKey]:
     parents: dict[Name, ControllerRef | None] = {
         (c.namespace, c.kind, c.name): c.controller for c in census.controllers
     }
-    named = {
-        (child.namespace, child.controller.kind, child.controller.name)
-        for child in (*census.pods, *census.controllers)
-        if child.controller is not None
-    }
+    children: list[PodFact | ControllerFact] = [*census.pods, *census.controllers]
+    named = {(c.namespace, c.controller.kind, c.controller.name) for c in children if c.controller is not None}
     known = {name for name in named if name in parents or name[1] not in _BETWEEN}
     tops = {name: _top(name, parents) for name in parents.keys() | known}
     return {name: top for name, top in sorted(tops.items()) if top is not None}
