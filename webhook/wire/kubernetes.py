@@ -190,12 +190,19 @@ def _pod_requests(spec: _PodSpec) -> Resources:
     )
 
 
+class ConfigMap(Value, frozen=True):
+    """As it is read and written; ``data`` may be absent."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    data: dict[str, str] | None = None
+
+
 class Entry(Value, frozen=True):
     """One object: its place, its version and what is known of it."""
 
     key: Key
     resource_version: str
-    fact: Fact
+    fact: Fact | ConfigMap
 
 
 class Resource(Value, frozen=True):
@@ -205,12 +212,15 @@ class Resource(Value, frozen=True):
     plural: str
     api_version: str
     read: Callable[[bytes], Entry]
+    namespace: str = ""
+    """Only that namespace's objects; empty means all."""
 
     @property
     def path(self) -> str:
-        """The path of its collection over all namespaces."""
+        """The path of its collection."""
         prefix = "/apis/" if "/" in self.api_version else "/api/"
-        return f"{prefix}{self.api_version}/{self.plural}"
+        scope = f"/namespaces/{self.namespace}" if self.namespace else ""
+        return f"{prefix}{self.api_version}{scope}/{self.plural}"
 
 
 def _reader(shape: type[_Node] | type[_Pod] | type[_Namespace]) -> Callable[[bytes], Entry]:
@@ -246,6 +256,16 @@ RESOURCES: tuple[Resource, ...] = (
     _controllers("CronJob", "cronjobs", "batch/v1"),
 )
 """All that is read of a cluster; the rights of the chart's ClusterRole are these."""
+
+
+def config_maps(namespace: str) -> Resource:
+    """The ConfigMaps of one namespace; their ``fact`` is a ConfigMap."""
+
+    def read(raw: bytes) -> Entry:
+        found = decode_config_map(raw)
+        return Entry(key=found.metadata.key, resource_version=found.metadata.resource_version, fact=found)
+
+    return Resource(kind="ConfigMap", plural="configmaps", api_version="v1", read=read, namespace=namespace)
 
 
 class _ListMeta(Value, frozen=True):
@@ -335,28 +355,6 @@ def decode_event(line: bytes, resource: Resource) -> Event:
             entry = _read(found.object, resource)
             return Event(kind=found.type, entry=entry, resource_version=entry.resource_version if entry else "")
     raise ValueError(f"no watch event: {found.type[:40]!r}")
-
-
-class ConfigMap(Value, frozen=True):
-    """As it is read and written; ``data`` may be absent."""
-
-    metadata: ObjectMeta = ObjectMeta()
-    data: dict[str, str] | None = None
-
-
-class ConfigMapList(Value, frozen=True):
-    metadata: _ListMeta = _ListMeta()
-    items: tuple[ConfigMap, ...] = ()
-
-    @property
-    def next_page(self) -> str:
-        """Empty on the last page."""
-        return self.metadata.continue_
-
-
-def decode_config_maps(body: bytes) -> ConfigMapList:
-    """Read a page of ConfigMaps. Raises ValueError."""
-    return msgspec.json.decode(body, type=ConfigMapList)
 
 
 def decode_config_map(body: bytes) -> ConfigMap:

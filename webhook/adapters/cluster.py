@@ -1,0 +1,130 @@
+"""The cluster as a census: read once, or kept by watches.
+
+Nodes and pods must be readable, or there is nothing to decide on. A missing right on another
+kind switches off what needs it, and is named in the census.
+"""
+
+import logging
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from webhook.adapters.kubeapi import KubeApi
+from webhook.adapters.reflector import Pace, Reflector, read_all
+from webhook.core.census import Census, ControllerFact, NodeFact, PodFact
+from webhook.core.model import Namespace
+from webhook.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnavailable
+from webhook.ports import Clock
+from webhook.wire.kubernetes import RESOURCES, Entry, Resource, decode_version
+
+log = logging.getLogger(__name__)
+
+_NEEDED = ("Node", "Pod")
+_READERS = 4
+
+
+class Cluster:
+    """Implements ``ports.ClusterReader``: eight lists by pages, four at a time.
+
+    ``Cluster(connect(kubeconfig, context), clock)``.
+    """
+
+    def __init__(self, api: KubeApi, clock: Clock) -> None:
+        self._api = api
+        self._clock = clock
+
+    def census(self) -> Census:
+        """Read the cluster once. Raises ClusterError when any kind fails for another reason than a missing right."""
+        with ThreadPoolExecutor(_READERS) as threads:
+            answers = dict(zip(RESOURCES, threads.map(self._read, RESOURCES), strict=True))
+        missing = [resource.kind for resource, entries in answers.items() if entries is None]
+        entries = [entry for found in answers.values() for entry in found or ()]
+        return assemble(entries, missing, clock=self._clock, server_version=server_version(self._api))
+
+    def _read(self, resource: Resource) -> list[Entry] | None:
+        try:
+            return read_all(self._api, resource)
+        except (ClusterForbidden, ClusterNotFound) as exc:
+            # 401 is no missing right but a missing name: nobody may take it for an empty cluster.
+            if resource.kind in _NEEDED or exc.status not in (403, 404):
+                raise
+            log.warning("kind cannot be read", extra={"kind": resource.kind, "why": str(exc)})
+            return None
+
+
+class WatchedCluster:
+    """Implements ``ports.ClusterReader`` and ``jobs.sync.Watched`` from memory, kept by one reflector per kind.
+
+    ``WatchedCluster(connect(kubeconfig, context), clock, pace=Pace(jitter=random.random))``, then ``start`` and ``stop``.
+    """
+
+    def __init__(self, api: KubeApi, clock: Clock, *, pace: Pace) -> None:
+        self._api = api
+        self._clock = clock
+        self._version = ""
+        self._reflectors = [Reflector(api, resource, pace=pace) for resource in RESOURCES]
+        self._kinds = [resource.kind for resource in RESOURCES]
+
+    def start(self) -> None:
+        """Begin to watch; returns at once."""
+        for reflector in self._reflectors:
+            reflector.start()
+
+    def stop(self) -> None:
+        """End all watches."""
+        stop_all(self._reflectors)
+
+    @property
+    def synced(self) -> bool:
+        """Whether every kind was listed once, or is known to be forbidden."""
+        return all(r.store.listed or r.store.denied for r in self._reflectors)
+
+    @property
+    def generation(self) -> int:
+        """Rises whenever a census would tell anything new."""
+        return sum(r.store.generation for r in self._reflectors)
+
+    def census(self) -> Census:
+        """What is known now; it may be minutes old where the API server is away. Raises ClusterError before the first."""
+        for kind, reflector in zip(self._kinds, self._reflectors, strict=True):
+            if kind in _NEEDED and reflector.store.denied:
+                raise ClusterForbidden(f"the right to list {kind}s is missing", status=403)
+        if not self.synced:
+            raise ClusterUnavailable("the cluster has not been read whole yet")
+        missing = [k for k, r in zip(self._kinds, self._reflectors, strict=True) if r.store.denied]
+        entries = [entry for reflector in self._reflectors for entry in reflector.store.entries()]
+        if not self._version:
+            self._version = server_version(self._api)
+        return assemble(entries, missing, clock=self._clock, server_version=self._version)
+
+
+def stop_all(reflectors: Iterable[Reflector]) -> None:
+    """Stop several at once, so that their last waits overlap."""
+    running = list(reflectors)
+    with ThreadPoolExecutor(max(1, len(running))) as threads:
+        list(threads.map(_stop, running))
+
+
+def _stop(reflector: Reflector) -> None:
+    reflector.stop()
+
+
+def server_version(api: KubeApi) -> str:
+    """The API server's version, as ``v1.37.2``; empty where it does not say. Nothing is decided on it."""
+    with suppress(ClusterError, ValueError):
+        return decode_version(api.request("GET", "/version", timeout=5.0))
+    return ""
+
+
+def assemble(entries: Iterable[Entry], missing: Iterable[str], *, clock: Clock, server_version: str) -> Census:
+    """One census out of all kinds' objects."""
+    facts = [entry.fact for entry in entries]
+    return Census(
+        taken_at=clock(),
+        nodes=tuple(fact for fact in facts if isinstance(fact, NodeFact)),
+        namespaces=tuple(fact for fact in facts if isinstance(fact, Namespace)),
+        pods=tuple(fact for fact in facts if isinstance(fact, PodFact)),
+        controllers=tuple(fact for fact in facts if isinstance(fact, ControllerFact)),
+        missing=tuple(missing),
+        server_version=server_version,
+    )

@@ -1,0 +1,294 @@
+"""The API server over HTTP: raw bytes in and out, every wait bounded, every error one of ours.
+
+Where the server is and who we are is the official client's knowledge (kubeconfig files,
+contexts, exec plugins, a pod's own token); its object models are not used, because they cost
+a millisecond a pod. Redirects are not followed: the token goes to the one server it is for.
+"""
+
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import urllib3
+
+from webhook.errors import (
+    ClusterConflict,
+    ClusterError,
+    ClusterForbidden,
+    ClusterNotFound,
+    ClusterUnavailable,
+    InputError,
+)
+from webhook.wire.kubernetes import decode_message
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 5.0
+_LARGEST_BYTES = 256 * 1024 * 1024
+_LONGEST_LINE = 16 * 1024 * 1024
+_CHUNK = 64 * 1024
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Where the API server is and how to speak to it. ``authorization`` gives the header, fresh at each call."""
+
+    url: str
+    namespace: str = "default"
+    authorization: Callable[[], str | None] = lambda: None
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
+    proxy: str | None = None
+
+
+def connect(kubeconfig: str | None = None, context: str | None = None) -> "KubeApi":
+    """Reach a cluster as kubectl would: by ``kubeconfig``, $KUBECONFIG, ~/.kube/config, or in a pod by its own token.
+
+    Nothing is asked of the server yet. Raises InputError where there is no such file or context.
+    """
+    return KubeApi(lambda: load_access(kubeconfig, context))
+
+
+class KubeApi:
+    """One API server. Safe for many threads; ``namespace`` is the context's own.
+
+    ``load`` is called again after a 401, once per request: a token may have been rotated on disk.
+    """
+
+    def __init__(self, load: Callable[[], Access]) -> None:
+        self._load = load
+        self._lock = threading.Lock()
+        self._access = load()
+        self._pool = _pool(self._access)
+
+    @property
+    def namespace(self) -> str:
+        """The context's namespace, or that of the pod we run in."""
+        return self._access.namespace
+
+    def request(self, method: str, path: str, body: bytes | None = None, *, timeout: float = 30.0) -> bytes:
+        """One exchange within about ``timeout`` seconds; the body of a 2xx. Raises ClusterError."""
+        deadline = time.monotonic() + timeout
+        response = self._send(method, path, body, read_timeout=timeout)
+        try:
+            return _whole(response, deadline, path)
+        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            raise ClusterUnavailable(f"{method} {_bare(path)}: the answer broke off: {exc}") from exc
+        finally:
+            response.release_conn() if response.closed else response.close()
+
+    def stream(self, path: str, read_timeout: float) -> "LineStream":
+        """Open a GET whose answer comes line by line; silence longer than ``read_timeout`` seconds ends it.
+
+        Raises ClusterError, here and while it is read.
+        """
+        return LineStream(self._send("GET", path, None, read_timeout=read_timeout), _bare(path))
+
+    def close(self) -> None:
+        """Close the connections that are kept alive."""
+        self._pool.clear()
+
+    def _send(self, method: str, path: str, body: bytes | None, *, read_timeout: float) -> urllib3.BaseHTTPResponse:
+        used = self._access
+        response = self._send_once(method, path, body, read_timeout=read_timeout)
+        if response.status == 401:
+            response.close()
+            self._reload(used)
+            response = self._send_once(method, path, body, read_timeout=read_timeout)
+        if not 200 <= response.status < 300:
+            raise _refusal(response, f"{method} {_bare(path)}")
+        return response
+
+    def _send_once(
+        self, method: str, path: str, body: bytes | None, *, read_timeout: float
+    ) -> urllib3.BaseHTTPResponse:
+        access, pool = self._access, self._pool
+        try:
+            return pool.request(
+                method,
+                access.url + path,
+                body=body,
+                headers=_headers(access, body),
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_timeout),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            raise ClusterUnavailable(f"{method} {_bare(path)}: {_plain(exc)}") from exc
+
+    def _reload(self, used: Access) -> None:
+        with self._lock:
+            if self._access is not used:
+                return  # another thread was refused at the same moment, and has loaded them
+            try:
+                self._access = self._load()
+            except InputError as exc:
+                raise ClusterForbidden(f"401, and new credentials cannot be had: {exc}", status=401) from exc
+            self._pool = _pool(self._access)
+            log.info("credentials reloaded after a 401")
+
+
+class LineStream:
+    """The lines of one answer. ``abort`` may be called from another thread and ends a read that waits."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, what: str) -> None:
+        self._response = response
+        self._what = what
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._response.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        rest = b""
+        try:
+            for chunk in self._response.stream(_CHUNK):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from (line for line in lines if line.strip())
+                if len(rest) > _LONGEST_LINE:
+                    raise ClusterUnavailable(f"GET {self._what}: a line without end")
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
+            raise ClusterUnavailable(f"GET {self._what}: {_plain(exc)}") from exc
+
+    def abort(self) -> None:
+        """End the stream from outside; reading it then ends or raises ClusterUnavailable."""
+        try:
+            self._response.shutdown()
+        except (OSError, ValueError, RuntimeError):
+            log.debug("a stream had ended by itself")
+
+
+def _headers(access: Access, body: bytes | None) -> dict[str, str]:
+    headers = {"Accept": "application/json", "User-Agent": "spot-balancer"}
+    if token := access.authorization():
+        headers["Authorization"] = token
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    return headers
+
+
+def _whole(response: urllib3.BaseHTTPResponse, deadline: float, path: str) -> bytes:
+    parts, size = [], 0
+    for chunk in response.stream(_CHUNK):
+        parts.append(chunk)
+        size += len(chunk)
+        if size > _LARGEST_BYTES:
+            raise ClusterError(f"{_bare(path)}: an answer of more than {_LARGEST_BYTES} bytes")
+        if time.monotonic() > deadline:
+            raise ClusterUnavailable(f"{_bare(path)}: the answer took too long")
+    return b"".join(parts)
+
+
+_ERRORS: dict[int, type[ClusterError]] = {
+    401: ClusterForbidden,
+    403: ClusterForbidden,
+    404: ClusterNotFound,
+    409: ClusterConflict,
+    410: ClusterNotFound,
+    429: ClusterUnavailable,
+}
+
+
+def _refusal(response: urllib3.BaseHTTPResponse, what: str) -> ClusterError:
+    try:
+        message = decode_message(response.read(_CHUNK))
+    except (urllib3.exceptions.HTTPError, OSError):
+        message = ""
+    finally:
+        response.close()
+    kind = _ERRORS.get(response.status, ClusterUnavailable if response.status >= 500 else ClusterError)
+    text = f"{what}: {response.status} {message}".rstrip()
+    after = _seconds(response.headers.get("Retry-After", ""))
+    return kind(text, status=response.status, retry_after_seconds=after)
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
+
+
+def _bare(path: str) -> str:
+    return path.partition("?")[0]
+
+
+def _plain(exc: BaseException) -> str:
+    """Without object addresses, so that the same trouble reads the same each time."""
+    reason = getattr(exc, "reason", None)
+    cause = reason if isinstance(reason, BaseException) else exc
+    return f"{type(cause).__name__}: {str(cause).rpartition('>: ')[2]}"
+
+
+def _pool(access: Access) -> urllib3.PoolManager:
+    options: dict[str, Any] = {"num_pools": 2, "maxsize": 16, "ssl_context": access.tls}
+    if access.server_name:
+        options["server_hostname"] = options["assert_hostname"] = access.server_name
+    if access.proxy:
+        return urllib3.ProxyManager(access.proxy, **options)
+    return urllib3.PoolManager(**options)
+
+
+# --- the official client's part
+
+
+def load_access(kubeconfig: str | None, context: str | None) -> Access:
+    """Read where the cluster is and who we are. Raises InputError."""
+    # Here and not above: it takes a third of a second, and who only reads a file needs none of it.
+    from kubernetes.client import Configuration  # noqa: PLC0415
+    from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
+
+    found = Configuration()
+    try:
+        namespace = _load_into(found, kubeconfig, context)
+        return _access(found, namespace)
+    except (ConfigException, OSError, ValueError, KeyError, TypeError) as exc:
+        where = kubeconfig or "the default kubeconfig, and the token of a pod"
+        raise InputError(f"no way to a cluster by {where}: {exc}") from exc
+
+
+def _load_into(found: Any, kubeconfig: str | None, context: str | None) -> str:
+    from kubernetes import config  # noqa: PLC0415
+    from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION  # noqa: PLC0415
+
+    files = str(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION)
+    if kubeconfig is None and not any(Path(file).expanduser().exists() for file in files.split(":")):
+        config.load_incluster_config(client_configuration=found)
+        return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.exists() else "default"
+    config.load_kube_config(config_file=files, context=context, client_configuration=found, persist_config=False)
+    contexts, active = config.list_kube_config_contexts(config_file=files)
+    chosen = next((c for c in contexts if c["name"] == context), active) if context else active
+    return str(chosen["context"].get("namespace") or "default")
+
+
+def _access(found: Any, namespace: str) -> Access:
+    url = str(found.host).rstrip("/")
+    return Access(
+        url=url,
+        namespace=namespace,
+        authorization=lambda: found.get_api_key_with_prefix("BearerToken", alias="authorization"),
+        tls=_tls(found) if url.startswith("https") else None,
+        server_name=found.tls_server_name,
+        proxy=found.proxy,
+    )
+
+
+def _tls(found: Any) -> ssl.SSLContext:
+    made = ssl.create_default_context(cafile=found.ssl_ca_cert)
+    if found.cert_file:
+        made.load_cert_chain(found.cert_file, found.key_file)
+    if not found.verify_ssl:
+        # As `insecure-skip-tls-verify` says in the kubeconfig of the person who runs this.
+        log.warning("the API server's certificate is not verified")
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    return made

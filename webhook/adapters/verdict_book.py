@@ -1,0 +1,229 @@
+"""The verdict book in ConfigMaps: ``<name>-book-00`` to ``-15``, and ``<name>-book-control``.
+
+The monitor alone writes. Every write names the version it read, so that two monitors cannot
+undo each other; shards are written only where their text differs, and control last, because
+its heartbeat says that the rest is whole.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from webhook.adapters.kubeapi import KubeApi
+from webhook.adapters.reflector import Pace, Reflector, read_all
+from webhook.core.book import Book, Control
+from webhook.core.model import Verdict
+from webhook.errors import ClusterConflict, ClusterError, ClusterNotFound, ClusterUnavailable
+from webhook.wire.book import SHARDS, Reading, decode_control, decode_shard, encode_control, encode_shards
+from webhook.wire.kubernetes import ConfigMap, Entry, config_maps, decode_config_map, encode_config_map
+
+log = logging.getLogger(__name__)
+
+VERDICTS = "verdicts.json"
+CONTROL = "control.json"
+UNREADABLE = ".unreadable"
+"""What cannot be read is kept under its key with this at the end, before it is written over."""
+LARGEST_BYTES = 1_000_000
+"""A ConfigMap holds 1 MiB; the rest is for its metadata."""
+
+Maps = Mapping[str, ConfigMap]
+
+
+class ConfigMapBook:
+    """Implements ``ports.VerdictBook``: ``ConfigMapBook(connect(kubeconfig, context), namespace, "spot-balancer")``.
+
+    ``name`` is the release's. One object is for one thread.
+    """
+
+    def __init__(self, api: KubeApi, namespace: str, name: str) -> None:
+        self._api = api
+        self._path = f"/api/v1/namespaces/{namespace}/configmaps"
+        self._resource = config_maps(namespace)
+        self._names = _Names(name)
+        self._known: dict[str, ConfigMap] | None = None
+
+    def read(self) -> Book:
+        """The whole book; an empty one where none was ever written. Raises ClusterError."""
+        self._known = self._names.pick(read_all(self._api, self._resource))
+        return decode(self._known, self._names)
+
+    def write(self, old: Book, new: Book) -> int:
+        """Write what differs from ``old``, control last; return how many objects.
+
+        Raises ClusterConflict where somebody else wrote since ``read``, ClusterError where a shard has grown too large
+        (then nothing was written), or the API server refuses.
+        """
+        if self._known is None:
+            self.read()
+        before, after = encode_shards(old), encode_shards(new)
+        changed = {self._names.shard(n): {VERDICTS: after[n]} for n in range(SHARDS) if before[n] != after[n]}
+        if changed or old.control != new.control:
+            changed[self._names.control] = {CONTROL: encode_control(new.control)}
+        data = {name: self._kept(name) | texts for name, texts in changed.items()}
+        for name, texts in data.items():
+            _check_size(name, texts)
+        for name, texts in data.items():
+            self._put(name, texts)
+        return len(data)
+
+    def _kept(self, name: str) -> dict[str, str]:
+        """What stays beside the new text: whatever of the old one could not be read."""
+        found = (self._known or {}).get(name)
+        data = (found.data or {}) if found else {}
+        kept = {key: text for key, text in data.items() if key.endswith(UNREADABLE)}
+        key = CONTROL if name == self._names.control else VERDICTS
+        if key in data and not _is_readable(key, data[key]):
+            log.error("unreadable text of the book set aside", extra={"object": name, "data_key": key + UNREADABLE})
+            kept[key + UNREADABLE] = data[key]
+        return kept
+
+    def _put(self, name: str, data: dict[str, str]) -> None:
+        known = self._known if self._known is not None else {}
+        before = known.get(name)
+        try:
+            known[name] = self._send(name, data, before)
+        except ClusterUnavailable as exc:
+            # It may have been written all the same: look before anybody tries again.
+            known[name] = self._look_again(name, data, before, exc)
+        except ClusterError:
+            self._known = None
+            raise
+
+    def _send(self, name: str, data: dict[str, str], before: ConfigMap | None) -> ConfigMap:
+        metadata = {"name": name, "labels": self._names.labels}
+        if before is None:
+            body = self._api.request("POST", self._path, encode_config_map(metadata, data))
+        else:
+            metadata["resourceVersion"] = before.metadata.resource_version
+            body = self._api.request("PUT", f"{self._path}/{name}", encode_config_map(metadata, data))
+        return _decoded(body, name)
+
+    def _look_again(
+        self, name: str, data: dict[str, str], before: ConfigMap | None, cause: ClusterUnavailable
+    ) -> ConfigMap:
+        self._known, known = None, self._known
+        try:
+            found = _decoded(self._api.request("GET", f"{self._path}/{name}"), name)
+        except ClusterNotFound:
+            raise cause from None
+        if found.data == data:
+            self._known = known
+            return found
+        if before is not None and found.metadata.resource_version == before.metadata.resource_version:
+            raise cause
+        raise ClusterConflict(f"{name}: written by somebody else while the API server was away", status=409)
+
+
+class WatchedBook:
+    """The book as ``sync`` reads it, kept by a watch; never writes.
+
+    ``WatchedBook(connect(kubeconfig, context), namespace, "spot-balancer", pace=Pace(jitter=random.random))``.
+    """
+
+    def __init__(self, api: KubeApi, namespace: str, name: str, *, pace: Pace) -> None:
+        self._names = _Names(name)
+        selector = ",".join(f"{key}={value}" for key, value in self._names.labels.items())
+        self._reflector = Reflector(api, config_maps(namespace), pace=pace, selector=selector)
+        self._read_at = -1
+        self._book = Book()
+
+    def start(self) -> None:
+        """Begin to watch; returns at once."""
+        self._reflector.start()
+
+    def stop(self) -> None:
+        """End the watch."""
+        self._reflector.stop()
+
+    @property
+    def synced(self) -> bool:
+        """Whether it was read once, or is known to be forbidden (then it is empty)."""
+        return self._reflector.store.listed or self._reflector.store.denied
+
+    @property
+    def generation(self) -> int:
+        """Rises with each write of the monitor."""
+        return self._reflector.store.generation
+
+    def read(self) -> Book:
+        """What is known now. Raises ClusterUnavailable before the first."""
+        if not self.synced:
+            raise ClusterUnavailable("the verdict book has not been read yet")
+        generation = self.generation
+        if generation != self._read_at:
+            self._book = decode(self._names.pick(self._reflector.store.entries()), self._names)
+            self._read_at = generation
+        return self._book
+
+
+class _Names:
+    """What the objects of one release's book are called."""
+
+    def __init__(self, release: str) -> None:
+        self.control = f"{release}-book-control"
+        self.labels = {
+            "app.kubernetes.io/name": "spot-balancer",
+            "app.kubernetes.io/instance": release,
+            "app.kubernetes.io/component": "verdict-book",
+        }
+        self._release = release
+
+    def shard(self, number: int) -> str:
+        return f"{self._release}-book-{number:02}"
+
+    def pick(self, entries: Iterable[Entry]) -> dict[str, ConfigMap]:
+        ours = {self.control, *(self.shard(number) for number in range(SHARDS))}
+        found = {entry.key[1]: entry.fact for entry in entries}
+        return {name: fact for name, fact in found.items() if name in ours and isinstance(fact, ConfigMap)}
+
+
+def decode(maps: Maps, names: _Names) -> Book:
+    """The book that these objects hold; what cannot be read is told and left out."""
+    verdicts: dict[str, Verdict] = {}
+    for number in range(SHARDS):
+        name = names.shard(number)
+        reading = _reading(maps.get(name))
+        verdicts |= reading.verdicts
+        for lost in reading.lost[:10]:
+            log.error("part of the verdict book is unreadable", extra={"object": name, "why": lost})
+    return Book(control=_control(maps.get(names.control)), verdicts=verdicts)
+
+
+def _reading(found: ConfigMap | None) -> Reading:
+    text = (found.data or {}).get(VERDICTS) if found else None
+    return decode_shard(text) if text is not None else Reading()
+
+
+def _control(found: ConfigMap | None) -> Control:
+    text = (found.data or {}).get(CONTROL) if found else None
+    if text is None:
+        return Control()
+    try:
+        return decode_control(text)
+    except (ValueError, RecursionError) as exc:
+        log.error("the book's control object is unreadable", extra={"why": str(exc)})  # noqa: TRY400 - no trace needed
+        return Control()
+
+
+def _is_readable(key: str, text: str) -> bool:
+    if key == VERDICTS:
+        return not decode_shard(text).lost
+    try:
+        decode_control(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _check_size(name: str, data: Mapping[str, str]) -> None:
+    size = sum(len(key) + len(text.encode()) for key, text in data.items())
+    if size > LARGEST_BYTES:
+        aside = [key for key in data if key.endswith(UNREADABLE)]
+        hint = f"; remove {', '.join(aside)} from it once you have looked at it" if aside else ""
+        raise ClusterError(f"{name} would hold {size} bytes, more than the {LARGEST_BYTES} of a ConfigMap{hint}")
+
+
+def _decoded(body: bytes, name: str) -> ConfigMap:
+    try:
+        return decode_config_map(body)
+    except ValueError as exc:
+        raise ClusterUnavailable(f"{name}: the API server answered with no ConfigMap") from exc
