@@ -1,7 +1,7 @@
 """The real server process over real TLS on loopback, for tests of any folder.
 
-    with running_server(tmp_path, snapshot) as server:
-        reply = server.post("/mutate", body)
+with running_server(tmp_path, snapshot) as server:
+    reply = server.post("/mutate", body)
 """
 
 import contextlib
