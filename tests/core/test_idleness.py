@@ -16,7 +16,7 @@ from tests.core.usage_builders import (
     make_usage,
     make_workload_usage,
 )
-from webhook.core import idleness
+from webhook.core import readings
 from webhook.core.idleness import Code, judge
 from webhook.core.model import Evidence
 
@@ -69,8 +69,8 @@ def test_between_the_thresholds_is_neither_and_says_so_but_counts_as_measured(mi
 
 
 def test_the_threshold_is_a_share_of_the_requests_but_never_below_the_floor():
-    assert idleness.cpu_threshold(4.0, POLICY) == pytest.approx(0.2)
-    assert idleness.cpu_threshold(0.0, POLICY) == POLICY.cpu_floor_cores
+    assert readings.cpu_threshold(4.0, POLICY) == pytest.approx(0.2)
+    assert readings.cpu_threshold(0.0, POLICY) == POLICY.cpu_floor_cores
     busy = make_usage(cpu_peak_cores=0.15, cpu_recent_cores=0.15)
     assert verdict(make_workload_usage(make_running(usage=busy, cpu_request=4.0))).evidence is Evidence.IDLE
     assert verdict(make_workload_usage(make_running(usage=busy, cpu_request=0.0))).evidence is Evidence.ACTIVE
@@ -176,10 +176,10 @@ def test_a_value_that_is_no_measurement_is_neither_idle_nor_hot(field, value):
 
 
 def test_steps_are_counted_where_prometheus_evaluates():
-    assert idleness.expected_steps(AT - DAY, AT, POLICY) == 60
+    assert readings.expected_steps(AT - DAY, AT, POLICY) == 60
     # The last step is 12:00:00; ten minutes of start-up end at 11:50:00, a step that counts.
-    assert idleness.expected_steps(AT.replace(hour=11, minute=40, second=0, microsecond=0), AT, POLICY) == 11
-    assert idleness.expected_steps(AT - 5 * MINUTE, AT, POLICY) == 0
+    assert readings.expected_steps(AT.replace(hour=11, minute=40, second=0, microsecond=0), AT, POLICY) == 11
+    assert readings.expected_steps(AT - 5 * MINUTE, AT, POLICY) == 0
 
 
 # --- laws

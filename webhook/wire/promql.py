@@ -12,8 +12,8 @@ counter reset costs nothing.
 
 from datetime import timedelta
 
-from webhook.core.idleness import leave_range, startup
 from webhook.core.policy import IdlePolicy
+from webhook.core.readings import leave_range, startup
 
 _CPU = 'container_cpu_usage_seconds_total{pod!="",container!="",container!="POD"}'
 # Network counters belong to the pod's sandbox, so there is no container to ask for.
