@@ -29,62 +29,38 @@ def bench(what):
 
 
 def commands(_):
-    """The commands of the program with their one-line help."""
-    import click
+    """The commands of the program with their one-line help, as `--help` lists them."""
+    from webhook.cli.root import COMMANDS
 
-    group = cli()
-    context = click.Context(group, info_name="spot-balancer")
-    lines = ["| command | does |", "| --- | --- |"]
-    for path, command in _leaves(group, context, ""):
-        lines.append(f"| `{path}` | {command.get_short_help_str(limit=200).rstrip('.')} |")
-    return "\n".join(lines)
+    return "\n".join(
+        ["| command | does |", "| --- | --- |", *(f"| `{n}` | {t} |" for n, t in sorted(COMMANDS.items()))]
+    )
 
 
 def cli():
     """The click group of the program."""
-    import click
+    from webhook.cli.root import cli as group
 
-    from webhook import __main__ as front
-
-    found = [v for v in vars(front).values() if isinstance(v, click.Group)]
-    if found:
-        return found[0]
-    import webhook.cli as package
-
-    return next(v for v in vars(package).values() if isinstance(v, click.Group))
-
-
-def _leaves(group, context, prefix):
-    import click
-
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        path = f"{prefix}{name}"
-        if isinstance(command, click.Group):
-            yield from _leaves(command, context, path + " ")
-        elif not command.hidden:
-            yield path, command
+    return group
 
 
 def defaults(class_name):
-    """Fields of a policy with default and reason, as the code has them."""
+    """Fields of a policy by their keys in the configuration file, with default and reason as the code has them."""
+    from webhook import configuration
+
+    keys = {name: key for key, (name, _) in getattr(configuration, KEYS_OF[class_name]).items()}
     tree = ast.parse((ROOT / "webhook" / "core" / "policy.py").read_text(encoding="utf-8"))
     body = next(n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == class_name)
     lines = ["| setting | default | why |", "| --- | --- | --- |"]
     for field, after in zip(body, [*body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and field.value is not None and isinstance(field.target, ast.Name):
-            lines.append(f"| `{_camel(field.target.id)}` | {_value(field.value)} | {_docstring(after)} |")
+            lines.append(f"| `{keys[field.target.id]}` | {_value(field.value)} | {_docstring(after)} |")
     return "\n".join(lines)
 
 
 def _docstring(node):
     text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.value.value
     return " ".join(text.split()) if isinstance(text, str) else ""
-
-
-def _camel(name):
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
 
 
 def _value(node):
@@ -94,6 +70,7 @@ def _value(node):
     return f"`{ast.unparse(node)}`"
 
 
+KEYS_OF = {"IdlePolicy": "_IDLE", "SidePolicy": "_SIDES"}
 GENERATORS = {"bench": bench, "commands": commands, "defaults": defaults}
 
 

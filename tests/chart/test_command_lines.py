@@ -10,10 +10,9 @@ from tests.chart.render import CHART, CI_VALUES, containers, one, pod_specs, ren
 
 
 def command(name):
-    from webhook.__main__ import main
+    from webhook.cli.root import cli
 
-    group = main if isinstance(main, click.Group) else __import__("webhook.cli", fromlist=["cli"]).cli
-    return group.get_command(click.Context(group), name)
+    return cli.get_command(click.Context(cli), name)
 
 
 @pytest.mark.parametrize("name", ["server", "sync", "monitor"])
@@ -45,9 +44,10 @@ def test_every_mount_has_its_volume(values_file):
 
 @pytest.mark.parametrize("values_file", CI_VALUES, ids=lambda file: file.stem)
 def test_the_configuration_of_each_values_file_is_accepted(values_file):
-    from webhook.settings import load_configuration
+    from webhook.configuration import load
 
-    load_configuration(one(render(values_file=values_file), "ConfigMap")["data"]["config.yaml"], "the chart")
+    text = one(render(values_file=values_file), "ConfigMap")["data"]["config.yaml"]
+    assert load(text, source="the chart").prometheus is not None
 
 
 def test_bind_and_ops_ports_are_the_declared_ones():

@@ -89,7 +89,7 @@ class Installed:
         line = [sys.executable, "-m", "webhook", *(self._paths.get(word, word) for word in found["args"])]
         if account:
             kubeconfig = self.plane.kubeconfig_for(self.token(account))
-            line += ["--kubeconfig", str(kubeconfig), "--namespace", NAMESPACE]
+            line += ["--kubeconfig", str(kubeconfig)]
         return line
 
     def ask(self, path):
