@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
 
 from webhook.adapters.kubeapi import KubeApi
 from webhook.adapters.reflector import Pace, Reflector, read_all
@@ -39,7 +40,7 @@ class Cluster:
             answers = dict(zip(RESOURCES, threads.map(self._read, RESOURCES), strict=True))
         missing = [resource.kind for resource, entries in answers.items() if entries is None]
         entries = [entry for found in answers.values() for entry in found or ()]
-        return assemble(entries, missing, clock=self._clock, server_version=server_version(self._api))
+        return assemble(entries, missing, taken_at=self._clock(), server_version=server_version(self._api))
 
     def _read(self, resource: Resource) -> list[Entry] | None:
         try:
@@ -62,6 +63,7 @@ class WatchedCluster:
         self._api = api
         self._clock = clock
         self._version = ""
+        self._fresh_at: datetime | None = None
         self._reflectors = [Reflector(api, resource, pace=pace) for resource in RESOURCES]
         self._kinds = [resource.kind for resource in RESOURCES]
 
@@ -85,7 +87,10 @@ class WatchedCluster:
         return sum(r.store.generation for r in self._reflectors)
 
     def census(self) -> Census:
-        """What is known now; it may be minutes old where the API server is away. Raises ClusterError before the first."""
+        """What is known; ``taken_at`` is the last moment at which every watch stood. Raises ClusterError before the first.
+
+        Where the API server is away, it is what was known before, and grows old in the open.
+        """
         for kind, reflector in zip(self._kinds, self._reflectors, strict=True):
             if kind in _NEEDED and reflector.store.denied:
                 raise ClusterForbidden(f"the right to list {kind}s is missing", status=403)
@@ -95,7 +100,9 @@ class WatchedCluster:
         entries = [entry for reflector in self._reflectors for entry in reflector.store.entries()]
         if not self._version:
             self._version = server_version(self._api)
-        return assemble(entries, missing, clock=self._clock, server_version=self._version)
+        if self._fresh_at is None or all(r.connected or r.store.denied for r in self._reflectors):
+            self._fresh_at = self._clock()
+        return assemble(entries, missing, taken_at=self._fresh_at, server_version=self._version)
 
 
 def stop_all(reflectors: Iterable[Reflector]) -> None:
@@ -116,11 +123,11 @@ def server_version(api: KubeApi) -> str:
     return ""
 
 
-def assemble(entries: Iterable[Entry], missing: Iterable[str], *, clock: Clock, server_version: str) -> Census:
+def assemble(entries: Iterable[Entry], missing: Iterable[str], *, taken_at: datetime, server_version: str) -> Census:
     """One census out of all kinds' objects."""
     facts = [entry.fact for entry in entries]
     return Census(
-        taken_at=clock(),
+        taken_at=taken_at,
         nodes=tuple(fact for fact in facts if isinstance(fact, NodeFact)),
         namespaces=tuple(fact for fact in facts if isinstance(fact, Namespace)),
         pods=tuple(fact for fact in facts if isinstance(fact, PodFact)),

@@ -136,6 +136,8 @@ class Reflector:
     ) -> None:
         self.store = Store()
         self.lists = 0
+        self.connected = False
+        """Whether a watch is open now: what ``store`` holds is then as fresh as it gets."""
         self._api, self._resource, self._pace, self._selector = api, resource, pace, selector
         self._stop = threading.Event()
         self._sleep = sleep or self._stop.wait
@@ -216,7 +218,7 @@ class Reflector:
         }
         came = False
         with self._api.stream(f"{self._resource.path}?{urlencode(self._with(query))}", self._pace.silence) as stream:
-            self._stream = stream
+            self._stream, self.connected = stream, True
             try:
                 for line in stream:
                     if self._stop.is_set():
@@ -224,7 +226,7 @@ class Reflector:
                     self._take(self._event(line))
                     came = True
             finally:
-                self._stream = None
+                self._stream, self.connected = None, False
         return came
 
     def _event(self, line: bytes) -> Event:

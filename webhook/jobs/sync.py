@@ -1,0 +1,299 @@
+"""Keeps the snapshot: what the watches know, the book and the node load, rebuilt when any of it changes.
+
+Trouble never empties it. With the API server away, the snapshot stays as it was and its
+``capturedAt`` grows old; without Prometheus the last node load stays, with its own time; a
+configuration file with faults leaves the last good policy in force. Each is told once.
+
+A front door builds the adapters and hands them over::
+
+    pace = Pace(jitter=random.random)
+    api = kubeapi.connect(kubeconfig, context)
+    deps = SyncDeps(
+        cluster=WatchedCluster(api, clock, pace=pace),
+        book=WatchedBook(api, namespace, "spot-balancer", pace=pace),
+        usage=Prometheus(prometheus_settings),            # or None: no node load
+        snapshots=DirectoryWriter(directory),
+        load_policy=lambda: load_configuration(file.read_text(), str(file)).policy,
+        clock=lambda: datetime.now(UTC),
+        previous=None,                                    # or adapters.snapshots.load(directory)
+    )
+    status = SyncStatus()
+    with OpsServer(ops.Ops(status, clock, server_metrics), host, port):
+        run(deps, SyncSettings(), stop, status)           # stop: threading.Event, set by SIGTERM
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from webhook import __version__
+from webhook.core import inventory
+from webhook.core.book import Book
+from webhook.core.policy import Policy
+from webhook.core.snapshot import Snapshot
+from webhook.core.usage import NodeUsage
+from webhook.errors import ClusterError, ConfigurationError, InputError, SnapshotError, UsageUnavailable
+from webhook.ports import Clock, ClusterReader, SnapshotWriter, UsageSource, VerdictBook
+
+log = logging.getLogger(__name__)
+
+
+class Watched(Protocol):
+    """A source that is kept by watches; ``generation`` rises with each change."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    @property
+    def synced(self) -> bool: ...
+    @property
+    def generation(self) -> int: ...
+
+
+class WatchedClusterReader(ClusterReader, Watched, Protocol):
+    """``adapters.cluster.WatchedCluster``."""
+
+
+class BookReader(Watched, Protocol):
+    """``adapters.verdict_book.WatchedBook``."""
+
+    def read(self) -> Book: ...
+
+
+class Stop(Protocol):
+    """A threading.Event, or a test's own."""
+
+    def is_set(self) -> bool: ...
+    def wait(self, timeout: float) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncSettings:
+    """How often things are looked at, in seconds."""
+
+    refresh_seconds: float = 1.0
+    """Between two looks; nothing is built or written where nothing changed."""
+    meta_seconds: float = 15.0
+    """The snapshot's meta is written at least this often, so that its age tells a dead sync from a quiet cluster."""
+    load_seconds: float = 15.0
+    """Node load changes no faster than Prometheus scrapes it."""
+    policy_seconds: float = 5.0
+    """A mounted ConfigMap takes up to a minute to change; five seconds more cost nothing."""
+    source: str = "sync"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncDeps:
+    """What sync works on. ``load_policy`` raises ConfigurationError or InputError where the file cannot be used.
+
+    ``versions`` are added to the snapshot's. ``previous`` is what an earlier run left, for whose replicas rose when.
+    """
+
+    cluster: WatchedClusterReader
+    book: BookReader
+    snapshots: SnapshotWriter
+    load_policy: Callable[[], Policy]
+    clock: Clock
+    usage: UsageSource | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    previous: Snapshot | None = None
+
+
+class SyncStatus:
+    """What the ops port shows. Written by the loop, read by its threads; each field is replaced whole."""
+
+    def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
+        self.book = Book()
+        self.missing: tuple[str, ...] = ()
+        self.looked_at: datetime | None = None
+        self.written_at: datetime | None = None
+        self.writes = 0
+        self.problems: dict[str, str] = {}
+        """By part: cluster, usage, policy, snapshot. Empty when all is well."""
+        self._lock = threading.Lock()
+
+    def trouble(self, part: str, message: str) -> None:
+        """Note a problem, and log it unless it is the one already known."""
+        with self._lock:
+            known = self.problems.get(part) == message
+            self.problems = self.problems | {part: message}
+        if not known:
+            log.warning("trouble", extra={"part": part, "why": message})
+
+    def well(self, part: str) -> None:
+        """Note that a part works."""
+        with self._lock:
+            mended = part in self.problems
+            self.problems = {key: why for key, why in self.problems.items() if key != part}
+        if mended:
+            log.info("well again", extra={"part": part})
+
+
+def run(deps: SyncDeps, settings: SyncSettings, stop: Stop, status: SyncStatus | None = None) -> None:
+    """Keep the snapshot until stopped. Raises ConfigurationError or InputError only where the first policy is bad."""
+    sync = Sync(deps, settings, status or SyncStatus())
+    deps.cluster.start()
+    deps.book.start()
+    try:
+        with _polling(sync, settings, stop):
+            while not stop.is_set():
+                sync.look()
+                stop.wait(settings.refresh_seconds)
+    finally:
+        deps.book.stop()
+        deps.cluster.stop()
+
+
+class Sync:
+    """One look after another; ``run`` paces them. Raises ConfigurationError or InputError where the first policy is bad."""
+
+    def __init__(self, deps: SyncDeps, settings: SyncSettings, status: SyncStatus) -> None:
+        self._deps, self._settings, self._status = deps, settings, status
+        self._policy = deps.load_policy()
+        self._policy_at = deps.clock()
+        self._load: NodeUsage | None = None
+        self._history = inventory.recall(deps.previous) if deps.previous else inventory.History()
+        self._seen: tuple[object, ...] = ()
+
+    def look(self) -> bool:
+        """Look once; whether a snapshot was written."""
+        now = self._deps.clock()
+        self._status.looked_at = now
+        self._reload_policy(now)
+        try:
+            return self._refresh(now)
+        except ClusterError as exc:
+            self._status.trouble("cluster", str(exc))
+        except SnapshotError as exc:
+            self._status.trouble("snapshot", str(exc))
+        return False
+
+    def poll_load(self) -> None:
+        """Ask once what the nodes use; without an answer the last one stays, with its own time."""
+        if self._deps.usage is None:
+            return
+        try:
+            self._load = self._deps.usage.node_usage(self._policy.idle)
+        except UsageUnavailable as exc:
+            self._status.trouble("usage", str(exc))
+        else:
+            self._status.well("usage")
+
+    def _refresh(self, now: datetime) -> bool:
+        deps = self._deps
+        if not (deps.cluster.synced and deps.book.synced):
+            return False
+        load = self._load
+        seen = (deps.cluster.generation, deps.book.generation, load, self._policy)
+        due = _is_due(self._status.written_at, now, self._settings.meta_seconds)
+        if seen == self._seen and not due:
+            return False
+        census, book = deps.cluster.census(), deps.book.read()
+        self._history = inventory.observe(self._history, census, book)
+        snapshot = inventory.build(
+            census,
+            book,
+            self._policy,
+            history=self._history,
+            node_usage=load,
+            source=self._settings.source,
+            versions=_versions(census.server_version, deps.versions),
+        )
+        deps.snapshots.write(snapshot)
+        self._seen = seen
+        self._show(snapshot, book, missing=census.missing, now=now)
+        return True
+
+    def _show(self, snapshot: Snapshot, book: Book, *, missing: tuple[str, ...], now: datetime) -> None:
+        status = self._status
+        status.snapshot, status.book, status.missing = snapshot, book, missing
+        status.written_at, status.writes = now, status.writes + 1
+        status.well("cluster")
+        status.well("snapshot")
+
+    def _reload_policy(self, now: datetime) -> None:
+        if not _is_due(self._policy_at, now, self._settings.policy_seconds):
+            return
+        self._policy_at = now
+        try:
+            found = self._deps.load_policy()
+        except (ConfigurationError, InputError) as exc:
+            self._status.trouble("policy", f"the last good one stays in force: {exc}")
+            return
+        self._status.well("policy")
+        if found != self._policy:
+            log.info("policy changed", extra={"mode": found.mode.value, "pause": ",".join(found.pause)})
+            self._policy = found
+
+
+def capture(  # noqa: PLR0913 - all that a capture is made of, by name
+    cluster: ClusterReader,
+    book: VerdictBook,
+    policy: Policy,
+    *,
+    now: datetime,
+    versions: Mapping[str, str] | None = None,
+    usage: UsageSource | None = None,
+) -> Snapshot:
+    """Read everything once, for `snapshot` and for `explain` from a cluster. Raises ClusterError.
+
+    ``capture(Cluster(api, clock), ConfigMapBook(api, namespace, name), policy, now=now, usage=Prometheus(settings))``.
+    ``now`` becomes the snapshot's own now. Without Prometheus' answer it has no node load.
+    """
+    census = msgspec.structs.replace(cluster.census(), taken_at=now)
+    return inventory.build(
+        census,
+        book.read(),
+        policy,
+        node_usage=_node_usage(usage, policy),
+        source="capture",
+        versions=_versions(census.server_version, versions or {}),
+    )
+
+
+def _node_usage(usage: UsageSource | None, policy: Policy) -> NodeUsage | None:
+    if usage is None:
+        return None
+    try:
+        return usage.node_usage(policy.idle)
+    except UsageUnavailable as exc:
+        log.warning("captured without node load", extra={"code": exc.code, "why": str(exc)})
+        return None
+
+
+def _versions(server_version: str, more: Mapping[str, str]) -> dict[str, str]:
+    known = {"kubernetes": server_version, "spot-balancer": __version__, **more}
+    return {part: version for part, version in sorted(known.items()) if version}
+
+
+def _is_due(last: datetime | None, now: datetime, seconds: float) -> bool:
+    """A clock that was set back makes everything due: waiting for it could take hours."""
+    return last is None or not timedelta(0) <= now - last < timedelta(seconds=seconds)
+
+
+@contextmanager
+def _polling(sync: Sync, settings: SyncSettings, stop: Stop) -> Iterator[None]:
+    """Ask for node load on a thread of its own: a slow Prometheus must not hold up the snapshot."""
+    ended = threading.Event()
+
+    def poll() -> None:
+        while not (ended.is_set() or stop.is_set()):
+            try:
+                sync.poll_load()
+            except Exception:
+                # A thread that dies in silence would leave an ever older load behind.
+                log.exception("node load")
+            ended.wait(settings.load_seconds)
+
+    thread = threading.Thread(target=poll, name="node-load", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
