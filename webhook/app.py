@@ -31,7 +31,6 @@ def create_app(settings: ServerSettings, snapshots: SnapshotView, metrics: Metri
     app = Flask("webhook", static_folder=None, template_folder=None)
     # No redirects: werkzeug's are HTML, and no caller of ours follows one.
     app.url_map.merge_slashes = False
-    app.url_map.strict_slashes = False
     app.url_map.redirect_defaults = False
     routes = hot_routes(settings, snapshots, metrics)
     app.extensions[_ROUTES] = {route.path: route for route in routes}

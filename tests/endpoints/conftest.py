@@ -1,0 +1,47 @@
+import pytest
+
+from tests.builders import NOW, idle_shop_snapshot
+from webhook.app import HotRoutes, create_app
+from webhook.metrics import Metrics
+from webhook.settings import ServerSettings
+
+
+class Shown:
+    """A SnapshotView that shows what it is given."""
+
+    def __init__(self, snapshot):
+        self.snapshot = snapshot
+
+    def current(self):
+        return self.snapshot
+
+    def now(self):
+        return NOW
+
+
+class House:
+    """The app with all that it looks at; ``flask`` and ``hot`` are clients of the two ways in."""
+
+    def __init__(self, tmp_path):
+        self.snapshots = Shown(idle_shop_snapshot())
+        self.metrics = Metrics()
+        self.settings = ServerSettings(snapshot=tmp_path, tls_dir=tmp_path)
+        self.app = create_app(self.settings, self.snapshots, self.metrics)
+        self.flask = self.app.test_client()
+        fronted = create_app(self.settings, self.snapshots, self.metrics)
+        fronted.wsgi_app = HotRoutes(fronted, self.metrics)
+        self.hot = fronted.test_client()
+
+    def sample(self, name, **labels):
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    return House(tmp_path_factory.mktemp("house"))
+
+
+@pytest.fixture
+def own_house(tmp_path):
+    """One that a test may change."""
+    return House(tmp_path)
