@@ -135,19 +135,24 @@ def test_sync_writes_a_snapshot_and_the_server_is_ready_under_the_services_name(
     assert running.ask("/healthz")[0] == 200
 
 
-def test_the_monitor_writes_the_book_with_its_own_rights(running):
-    done = subprocess.run(
-        running.command("monitor", account="monitor"), capture_output=True, text=True, timeout=60, check=False
-    )
+def run_monitor(installed):
+    line = installed.command("monitor", account="monitor")
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    names = {c["metadata"]["name"] for c in running.plane.list_all("ConfigMap", namespace=NAMESPACE)}
+
+
+def test_the_monitor_writes_the_book_with_its_own_rights(installed):
+    run_monitor(installed)
+    names = {c["metadata"]["name"] for c in installed.plane.list_all("ConfigMap", namespace=NAMESPACE)}
     assert f"{RELEASE}-book-control" in names
+
+
+def test_sync_sees_what_the_monitor_wrote_with_its_own_rights(running):
     from webhook.adapters import snapshots
 
+    run_monitor(running)
     wait_for(
-        lambda: snapshots.load(running.folder / "snapshot").meta.book_heartbeat,
-        30,
-        "the book's heartbeat in the snapshot, read by sync with its own rights",
+        lambda: snapshots.load(running.folder / "snapshot").meta.book_heartbeat, 30, "the heartbeat in the snapshot"
     )
 
 
