@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client import disable_created_metrics
+
 from webhook.adapters.snapshots import Follower
 from webhook.app import MAX_OTHER_BYTES, HotRoutes, body_limits, create_app
 from webhook.core import spotpool
@@ -32,9 +34,11 @@ _DRAINED_BYTES = 1024 * 1024
 
 def build(settings: ServerSettings) -> "Server":
     """Wire the server. Nothing is read before its lifespan starts."""
+    # One more series for each labelled one, and nobody asks when it began.
+    disable_created_metrics()
     metrics = Metrics()
     snapshots = Follower(settings.snapshot, clock, poll_seconds=settings.snapshot_poll_seconds, prepare=spotpool.fleet)
-    metrics.watch(snapshots, clock)
+    metrics.watch(snapshots.current, clock)
     metrics.watch_count("snapshot_swaps", "Snapshots taken up.", lambda: snapshots.swaps)
     metrics.watch_count("snapshot_faults", "Snapshots refused.", snapshots.faults.total)
     app = create_app(settings, snapshots, metrics)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _LONGEST_FIELD = 512
+_LONGEST_NAME = 64
 
 
 class JsonFormatter(logging.Formatter):
@@ -26,7 +27,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage()[:_LONGEST_FIELD],
         }
-        line |= {key: _plain(value) for key, value in record.__dict__.items() if key not in _STANDARD}
+        line |= {key[:_LONGEST_NAME]: _plain(value) for key, value in record.__dict__.items() if key not in _STANDARD}
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
             line["trace"] = self.formatException(record.exc_info)[-4000:]

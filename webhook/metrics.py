@@ -5,7 +5,7 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from webhook.ports import Clock, SnapshotView
+from webhook.core.snapshot import Snapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -64,17 +64,17 @@ class Metrics:
             "spot_balancer_ready", "Readiness: 1 for the state that holds.", ["state"], registry=self.registry
         )
 
-    def watch(self, snapshots: SnapshotView, clock: Clock) -> None:
+    def watch(self, current: Callable[[], Snapshot | None], clock: Callable[[], datetime]) -> None:
         """Show the age and generation of whatever snapshot is current at each scrape."""
         self._gauge(
             "spot_balancer_snapshot_age_seconds",
             "Age of the snapshot that decisions use; -1 without one.",
-            lambda: _age_seconds(snapshots, clock()),
+            lambda: _age_seconds(current(), clock()),
         )
         self._gauge(
             "spot_balancer_snapshot_generation",
             "Generation of the snapshot that decisions use; -1 without one.",
-            lambda: _generation(snapshots),
+            lambda: _generation(current()),
         )
 
     def watch_count(self, name: str, text: str, value: Callable[[], float]) -> None:
@@ -93,11 +93,9 @@ class Metrics:
         Gauge(name, text, registry=self.registry).set_function(value)
 
 
-def _age_seconds(snapshots: SnapshotView, now: datetime) -> float:
-    current = snapshots.current()
+def _age_seconds(current: Snapshot | None, now: datetime) -> float:
     return -1.0 if current is None else (now - current.meta.captured_at).total_seconds()
 
 
-def _generation(snapshots: SnapshotView) -> float:
-    current = snapshots.current()
+def _generation(current: Snapshot | None) -> float:
     return -1.0 if current is None else float(current.meta.generation)

@@ -66,6 +66,7 @@ def test_a_document_is_readable_json_that_says_what_it_is():
         (lambda d: d | {"kind": "Pod"}, "kind: 'Pod'; expected Snapshot"),
         (lambda d: d | {"schemaVersion": 2}, "this release reads 1"),
         (lambda d: d | {"capturedAt": "yesterday"}, "capturedAt"),
+        (lambda d: d | {"capturedAt": "2026-03-14T15:09:26"}, "zone"),
         (lambda d: d | {"nodes": [{"name": "n"}]}, r"\$\.nodes\[0\]"),
         (lambda d: {"kind": "Snapshot"}, "schemaVersion"),
         (lambda _: [], "array"),

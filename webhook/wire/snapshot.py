@@ -167,6 +167,9 @@ def _lines(values: Iterable[_Object], key: Callable[[_Object], Any]) -> bytes:
 
 
 def _meta(holder: Meta) -> Meta:
+    for name, moment in (("capturedAt", holder.captured_at), ("bookHeartbeat", holder.book_heartbeat)):
+        if moment is not None and moment.tzinfo is None:
+            raise SnapshotError(f"$.{name}: expected a time with its zone, as in 2026-01-31T12:00:00Z")
     return Meta(**_meta_fields(holder))
 
 
