@@ -136,9 +136,15 @@ def test_sync_writes_a_snapshot_and_the_server_is_ready_under_the_services_name(
 
 
 def run_monitor(installed):
+    """Again and again, as its CronJob does: the first runs may come before Prometheus has scraped."""
     line = installed.command("monitor", account="monitor")
-    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+
+    def run():
+        done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return True
+
+    wait_for(run, 60, "a run of the monitor with usage to judge", every_s=1.0)
 
 
 def test_the_monitor_writes_the_book_with_its_own_rights(installed):
