@@ -35,7 +35,7 @@ _DRAINED_BYTES = 1024 * 1024
 def build(settings: ServerSettings) -> "Server":
     """Wire the server. Nothing is read before its lifespan starts."""
     # One more series for each labelled one, and nobody asks when it began.
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics = Metrics()
     snapshots = Follower(settings.snapshot, clock, poll_seconds=settings.snapshot_poll_seconds, prepare=spotpool.fleet)
     metrics.watch(snapshots.current, clock)
