@@ -127,7 +127,8 @@ class Worker(ASGIWorker):  # type: ignore[misc]
                 ssl_shutdown_timeout=2.0,
             )
             self.servers.append(server)
-            _log.info("listening", extra={"address": str(listener.getsockname())})
+            host, port = listener.getsockname()[:2]
+            _log.info("listening", extra={"host": host, "port": port})
         rotation = self.loop.create_task(self._follow_key_pair(context))
         while self.alive and self.ppid == os.getppid():
             self.notify()

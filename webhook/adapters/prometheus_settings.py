@@ -1,58 +1,14 @@
-"""Where Prometheus is, how to be let in, and what of that cannot be right."""
+"""How to be let in by Prometheus: TLS and credentials, read anew because they rotate."""
 
 import ssl
 from base64 import b64encode
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from webhook.errors import ConfigurationError, UsageUnavailable
+from webhook.settings import PrometheusSettings
+from webhook.settings import prometheus_faults as faults_of
 
-
-@dataclass(frozen=True, slots=True)
-class PrometheusSettings:
-    """Where Prometheus is and how to be let in. Files are read anew for each sweep, because tokens rotate.
-
-    ``deadline_seconds`` bounds each query as a whole, ``max_body_bytes`` its answer, packed and unpacked.
-    ``concurrency`` queries are under way at once. A token or password is sent over plain HTTP only with
-    ``allow_insecure_credentials``.
-    """
-
-    url: str
-    bearer_token_file: Path | None = None
-    username: str = ""
-    password_file: Path | None = None
-    ca_file: Path | None = None
-    deadline_seconds: float = 10.0
-    max_body_bytes: int = 64 * 1024 * 1024
-    concurrency: int = 2
-    allow_insecure_credentials: bool = False
-
-
-def faults_of(settings: PrometheusSettings) -> list[str]:
-    """What cannot be right, each as ``key: found; expected``."""
-    faults = []
-    try:
-        parts = urlsplit(settings.url)
-        port_is_right = parts.port is None or parts.port > 0
-    except ValueError as exc:
-        return [f"url: {settings.url!r} ({exc}); expected http(s)://host[:port][/prefix]"]
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_right:
-        faults.append(f"url: {settings.url!r}; expected http(s)://host[:port][/prefix]")
-    if parts.username is not None or parts.query or parts.fragment:
-        faults.append(
-            "url: carries credentials, a query or a fragment; expected only an address, credentials go in files"
-        )
-    secret = settings.bearer_token_file or settings.username or settings.password_file
-    if secret and parts.scheme == "http" and not settings.allow_insecure_credentials:
-        faults.append("url: http with a token or password; expected https, or allowInsecureCredentials: true")
-    if settings.bearer_token_file and settings.username:
-        faults.append("bearerTokenFile: given beside username; expected one of them")
-    if bool(settings.username) != bool(settings.password_file):
-        faults.append("username, passwordFile: one without the other; expected both or neither")
-    limits = {"deadlineSeconds": settings.deadline_seconds, "maxBodyBytes": settings.max_body_bytes}
-    limits["concurrency"] = settings.concurrency
-    return faults + [f"{name}: {value}; expected more than 0" for name, value in limits.items() if not value > 0]
+__all__ = ["PrometheusSettings", "credentials", "faults_of", "tls_context"]
 
 
 def tls_context(settings: PrometheusSettings) -> ssl.SSLContext:

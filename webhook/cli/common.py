@@ -1,0 +1,137 @@
+"""What several commands share: kubectl's flags, reading the world, output formats."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+import yaml
+
+from webhook.configuration import Configuration, load
+from webhook.core.snapshot import Snapshot
+from webhook.errors import InputError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+FORMATS = ("table", "wide", "json", "yaml")
+BOOK = "spot-balancer"
+
+
+def clock() -> datetime:
+    """Now; this and the server's front door are the only places that ask."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach a cluster, in kubectl's words."""
+
+    kubeconfig: str | None
+    context: str | None
+    namespace: str | None
+    book: str
+
+
+def cluster_options(command: Command) -> Command:
+    """``--kubeconfig``, ``--context``, ``-n`` and ``--book``, handed over as ``access``."""
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        names = ("kubeconfig", "context", "namespace", "book")
+        return command(*args, access=Access(**{name: kwargs.pop(name) for name in names}), **kwargs)
+
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    wrapped.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in (
+        click.option(
+            "--book", default=BOOK, show_default=True, help="Name of the verdict book: the release's full name."
+        ),
+        click.option(
+            "-n", "--namespace", help="Namespace of the verdict book; where the release is. [default: the context's]"
+        ),
+        click.option("--context", help="Context of the kubeconfig."),
+        click.option(
+            "--kubeconfig", help="Path of a kubeconfig. [default: KUBECONFIG, else in-cluster, else ~/.kube/config]"
+        ),
+    ):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[return-value]
+
+
+config_option = click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="Configuration file, YAML. [default: all defaults]"
+)
+
+
+def output_option(formats: Sequence[str] = FORMATS) -> Callable[[Command], Command]:
+    """``-o``."""
+    return click.option("-o", "--output", type=click.Choice(formats), default=formats[0], show_default=True)
+
+
+def read_configuration(file: Path | None) -> Configuration:
+    """The file's content, or all defaults. Raises InputError, ConfigurationError."""
+    if file is None:
+        return Configuration()
+    try:
+        return load(file.read_text(encoding="utf-8"), source=str(file))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(f"{file}: cannot be read ({getattr(exc, 'strerror', None) or 'not UTF-8'})") from exc
+
+
+def capture_cluster(access: Access, configuration: Configuration) -> Snapshot:
+    """Read a cluster and its book once. Raises ClusterError."""
+    from webhook.adapters.cluster import Cluster  # noqa: PLC0415
+    from webhook.adapters.kubeapi import connect  # noqa: PLC0415
+    from webhook.adapters.verdict_book import ConfigMapBook  # noqa: PLC0415
+    from webhook.jobs.sync import capture  # noqa: PLC0415
+
+    api = connect(access.kubeconfig, access.context)
+    cluster = Cluster(api, clock)
+    book = ConfigMapBook(api, access.namespace or api.namespace, access.book)
+    return capture(cluster, book, configuration.policy, now=clock(), versions=versions(), usage=usage_of(configuration))
+
+
+def usage_of(configuration: Configuration) -> Any:
+    """The Prometheus that the configuration names, or None."""
+    if configuration.prometheus is None:
+        return None
+    from webhook.adapters.usage import Prometheus  # noqa: PLC0415
+
+    return Prometheus(configuration.prometheus)
+
+
+def versions() -> dict[str, str]:
+    """What a captured file says of its makers."""
+    from webhook import __version__  # noqa: PLC0415
+
+    return {"spot-balancer": __version__}
+
+
+def print_structured(value: Any, output: str) -> None:
+    """As JSON or YAML, camelCase, times in RFC 3339."""
+    plain = msgspec.to_builtins(value, str_keys=True)
+    if output == "json":
+        click.echo(json.dumps(plain, indent=2))
+    else:
+        click.echo(yaml.safe_dump(plain, sort_keys=False).rstrip())
+
+
+def rows(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Columns as kubectl prints them."""
+    table = [list(header), *(list(line) for line in lines)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    return "\n".join(
+        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
+    )
+
+
+def is_colourful(choice: str) -> bool:
+    """Whether to use colour: ``always``, ``never``, or by terminal and NO_COLOR."""
+    import os  # noqa: PLC0415
+
+    if choice != "auto":
+        return choice == "always"
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

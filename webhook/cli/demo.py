@@ -1,0 +1,222 @@
+"""`spot-balancer demo`: three owners through the real server, without a cluster."""
+
+import http.client
+import importlib.util
+import json
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from base64 import b64decode
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from webhook.adapters.certificates import PairFiles, make_pair
+from webhook.adapters.snapshots import load
+from webhook.cli import render
+from webhook.cli.common import clock, is_colourful, rows
+from webhook.core import patch
+from webhook.core.model import Evidence, Workload
+from webhook.core.rehearsal import rehearse, sample_pod
+from webhook.core.snapshot import Snapshot
+from webhook.core.words import MEANING
+from webhook.errors import InputError, SpotBalancerError
+
+SNAPSHOT = Path("examples/demo.snapshot.json")
+PATIENCE_SECONDS = 20.0
+
+
+@click.command("demo", epilog="Example: spot-balancer demo --color never")
+@click.option(
+    "--snapshot", "file", type=click.Path(path_type=Path), default=SNAPSHOT, show_default=True, help="A captured file."
+)
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
+def command(file: Path, color: str) -> None:
+    """Start the real TLS server on loopback, send it real AdmissionReviews, show what happens."""
+    if not file.exists():
+        raise InputError(f"{file} is not there; run this from a checkout, or give --snapshot FILE")
+    snapshot, page = load(file), Page(colour=is_colourful(color))
+    page.opening(file, snapshot)
+    page.owners(snapshot)
+    with tempfile.TemporaryDirectory(prefix="spot-balancer-demo-") as folder:
+        pair = make_pair(Path(folder), ["127.0.0.1"], now=clock())
+        with server(file, pair, Path(folder)) as port:
+            page.say(f"The server answers on https://127.0.0.1:{port}/mutate, its certificate verified.\n")
+            for workload in chosen(snapshot):
+                page.answer(workload, snapshot, post(port, pair, sample_pod(workload)))
+    page.closing(file, snapshot)
+
+
+def chosen(snapshot: Snapshot) -> list[Workload]:
+    """One idle, one active and one unknown owner, in this order, as far as there are."""
+    judged = [w for w in snapshot.workloads.values() if w.verdict is not None]
+    of = {e: [w for w in judged if w.verdict and w.verdict.evidence is e] for e in Evidence}
+    return [of[e][0] for e in (Evidence.IDLE, Evidence.ACTIVE, Evidence.UNKNOWN) if of[e]]
+
+
+@contextmanager
+def server(file: Path, pair: PairFiles, folder: Path) -> Iterator[int]:
+    """The real server process on a free loopback port; ended in any case."""
+    line = [sys.executable, "-m", "webhook", "serve", "--snapshot", str(file), "--bind", "127.0.0.1:0"]
+    log = folder / "server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            [*line, "--tls-dir", str(pair.certificate.parent)], stdout=out, stderr=out, env=dict(os.environ)
+        )
+    try:
+        yield _ready_port(process, log, pair)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _ready_port(process: subprocess.Popen[bytes], log: Path, pair: PairFiles) -> int:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        port = _listening_port(log)
+        if port and _is_ready(port, pair):
+            return port
+        time.sleep(0.05)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:])
+    raise SpotBalancerError(f"the server did not become ready; the end of its log:\n{tail}")
+
+
+def _listening_port(log: Path) -> int | None:
+    for line in log.read_text(errors="replace").splitlines():
+        entry = json.loads(line) if line.startswith("{") else {}
+        if entry.get("message") == "listening":
+            return int(entry["port"])
+    return None
+
+
+def _connection(port: int, pair: PairFiles) -> http.client.HTTPSConnection:
+    context = ssl.create_default_context(cafile=str(pair.ca_file))
+    return http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=5)
+
+
+def _is_ready(port: int, pair: PairFiles) -> bool:
+    try:
+        connection = _connection(port, pair)
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+
+
+def post(port: int, pair: PairFiles, pod: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    """The response to the pod's creation, and the milliseconds it took on a connection that was open already."""
+    connection = _connection(port, pair)
+    connection.connect()
+    body = json.dumps(review(pod)).encode()
+    for _ in range(20):  # the first few warm caches that a running server has warm
+        began = time.perf_counter()
+        connection.request("POST", "/mutate?timeout=2s", body, {"Content-Type": "application/json"})
+        answer = json.loads(connection.getresponse().read())
+        took = (time.perf_counter() - began) * 1000
+    response: dict[str, Any] = answer["response"]
+    return response, took
+
+
+def review(pod: dict[str, Any]) -> dict[str, Any]:
+    """As the API server sends it for a ReplicaSet controller's create."""
+    kind = {"group": "", "version": "v1", "kind": "Pod"}
+    resource = {"group": "", "version": "v1", "resource": "pods"}
+    request = {
+        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+        "kind": kind,
+        "resource": resource,
+        "requestKind": kind,
+        "requestResource": resource,
+        "namespace": pod["metadata"]["namespace"],
+        "operation": "CREATE",
+        "userInfo": {"username": "system:serviceaccount:kube-system:replicaset-controller"},
+        "object": pod,
+        "oldObject": None,
+        "dryRun": False,
+        "options": {"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions"},
+    }
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+
+
+class Page:
+    """Prints the demonstration: plain text, or rich's tables where it is installed and colour is wanted."""
+
+    def __init__(self, *, colour: bool) -> None:
+        self._colour = colour
+
+    def say(self, text: str = "", *, bold: bool = False) -> None:
+        """One paragraph."""
+        click.echo(click.style(text, bold=True) if bold and self._colour else text, color=self._colour)
+
+    def opening(self, file: Path, snapshot: Snapshot) -> None:
+        """What is shown, and as of when."""
+        meta = snapshot.meta
+        spot = sum(bool(node.marker) for node in snapshot.nodes.values())
+        self.say("spot-balancer: idle pods to spot nodes, busy ones left alone", bold=True)
+        self.say(
+            f'{file}: captured {meta.captured_at:%Y-%m-%d %H:%M:%S}Z, which is "now" for all that follows;\n'
+            f"{len(snapshot.nodes)} nodes ({spot} spot), {len(snapshot.workloads)} workloads, mode {meta.policy.mode}.\n"
+        )
+
+    def owners(self, snapshot: Snapshot) -> None:
+        """Each owner's evidence and side, with the reason."""
+        header = ("OWNER", "EVIDENCE", "SIDE", "WHY")
+        judged = [(w, w.verdict) for w in snapshot.workloads.values() if w.verdict is not None]
+        lines = [(str(w.key), v.evidence.value, v.side.value, v.reason) for w, v in judged]
+        self._table(header, lines)
+        self.say()
+
+    def answer(self, workload: Workload, snapshot: Snapshot, answered: tuple[dict[str, Any], float]) -> None:
+        """What the server did with the owner's next pod."""
+        response, took = answered
+        reason = rehearse(workload, snapshot).decision.reason
+        before = sample_pod(workload)
+        self.say(f"{workload.key}: the next pod {MEANING[reason]}", bold=True)
+        verb = "admitted" if response["allowed"] else "REJECTED"
+        if "patch" not in response:
+            self.say(f"  {verb} in {took:.2f} ms, without a patch: byte for byte as its owner wrote it\n")
+            return
+        operations = json.loads(b64decode(response["patch"]))
+        self.say(f"  {verb} in {took:.2f} ms, with {len(operations)} addition(s):")
+        lines = render.pod_diff(before, patch.check(before, operations))
+        for line in render.painted(lines, colour=self._colour):
+            self.say(f"    {line}")
+        self.say()
+
+    def closing(self, file: Path, snapshot: Snapshot) -> None:
+        """Three commands that work."""
+        names = [str(workload.key) for workload in chosen(snapshot)] or ["NAMESPACE/KIND/NAME"]
+        program = ".venv/bin/spot-balancer"
+        self.say("Try next:", bold=True)
+        self.say(f"  {program} explain {names[0]} --snapshot {file}")
+        self.say(f"  {program} explain {names[-1]} --snapshot {file} -o wide")
+        self.say(f"  {program} serve --snapshot {file} --bind 127.0.0.1:8443")
+
+    def _table(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+        if self._colour and importlib.util.find_spec("rich"):
+            _rich_table(header, lines)
+        else:
+            self.say(rows(header, lines))
+
+
+def _rich_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(*header, header_style="bold")
+    colours = {"idle": "green", "active": "yellow", "unknown": "dim", "spot": "magenta"}
+    for line in lines:
+        table.add_row(*(f"[{colours[cell]}]{cell}[/]" if cell in colours else cell for cell in line))
+    Console(force_terminal=True).print(table)

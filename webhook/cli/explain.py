@@ -1,0 +1,175 @@
+"""`spot-balancer explain`: side, evidence, who decided, and the patch of the next pod."""
+
+import difflib
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from webhook.cli import render
+from webhook.cli.common import (
+    Access,
+    capture_cluster,
+    cluster_options,
+    config_option,
+    is_colourful,
+    output_option,
+    print_structured,
+    read_configuration,
+    rows,
+)
+from webhook.core import consent
+from webhook.core.model import Value, Workload, WorkloadKey
+from webhook.core.patch import Operation
+from webhook.core.rehearsal import Rehearsal, rehearse
+from webhook.core.snapshot import Snapshot
+from webhook.core.words import MEANING
+from webhook.errors import InputError
+
+_SHORT = {"deploy": "Deployment", "sts": "StatefulSet", "cj": "CronJob", "rs": "ReplicaSet", "ds": "DaemonSet"}
+SIGNALS = ("SIGNAL", "PEAK", "RECENT", "IDLE BELOW", "ACTIVE ABOVE", "WINDOW", "COVERAGE")
+
+
+class Explanation(Value, frozen=True, omit_defaults=False):
+    """What `-o json` prints; times are those of the snapshot."""
+
+    schema_version: int
+    workload: str
+    side: str
+    since: datetime | None
+    transitions: int
+    evidence: str
+    reason: str
+    good_at: datetime | None
+    signals: tuple[Any, ...]
+    replicas: int | None
+    pods: int
+    pods_on_spot: int
+    consent: consent.Consent
+    decision: str
+    meaning: str
+    would: str
+    patch: list[Operation]
+    captured_at: datetime
+    book_heartbeat: datetime | None
+    source: str
+
+
+@click.command(
+    "explain",
+    epilog="Example: spot-balancer explain shop/deployment/nginx-demo --snapshot examples/demo.snapshot.json",
+)
+@click.argument("workload", metavar="NAMESPACE/KIND/NAME")
+@click.option(
+    "--snapshot",
+    "snapshot_file",
+    type=click.Path(path_type=Path),
+    help="A captured file or sync's directory, instead of a cluster.",
+)
+@config_option
+@cluster_options
+@output_option()
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
+def command(  # noqa: PLR0913, PLR0917 - one argument an option
+    workload: str, snapshot_file: Path | None, config_file: Path | None, output: str, color: str, access: Access
+) -> None:
+    """Say why a workload is where it is, and what its next pod would get."""
+    if snapshot_file is not None:
+        from webhook.adapters.snapshots import load  # noqa: PLC0415
+
+        snapshot = load(snapshot_file)
+    else:
+        snapshot = capture_cluster(access, read_configuration(config_file))
+    found = find(workload, snapshot)
+    explanation, rehearsal = explain(found, snapshot)
+    if output in ("json", "yaml"):
+        print_structured(explanation, output)
+        return
+    click.echo("\n".join(as_text(explanation, rehearsal, wide=output == "wide", colour=is_colourful(color))))
+
+
+def find(text: str, snapshot: Snapshot) -> Workload:
+    """The workload meant, kind in any case or kubectl's short form. Raises InputError that names the nearest ones."""
+    try:
+        key = WorkloadKey.parse(text)
+    except ValueError as exc:
+        raise InputError(str(exc)) from exc
+    kind = _SHORT.get(key.kind.lower(), key.kind).lower()
+    for known, workload in snapshot.workloads.items():
+        if (known.namespace, known.name) == (key.namespace, key.name) and known.kind.lower().rstrip("s") == kind.rstrip(
+            "s"
+        ):
+            return workload
+    names = [str(known) for known in snapshot.workloads]
+    near = difflib.get_close_matches(text, names, n=3, cutoff=0.4) or names[:3]
+    hint = f"; the nearest: {', '.join(near)}" if near else "; it holds no workloads"
+    raise InputError(f"no workload {text} in this snapshot{hint}")
+
+
+def explain(workload: Workload, snapshot: Snapshot) -> tuple[Explanation, Rehearsal]:
+    """Gather what is known and rehearse the next pod."""
+    meta, verdict = snapshot.meta, workload.verdict
+    rehearsal = rehearse(workload, snapshot)
+    namespace = snapshot.namespaces.get(workload.key.namespace)
+    return Explanation(
+        schema_version=1,
+        workload=str(workload.key),
+        side=verdict.side.value if verdict else "regular",
+        since=verdict.since if verdict else None,
+        transitions=verdict.transitions if verdict else 0,
+        evidence=verdict.evidence.value if verdict else "unknown",
+        reason=verdict.reason if verdict else "the monitor has not judged it yet",
+        good_at=verdict.good_at if verdict else None,
+        signals=verdict.signals if verdict else (),
+        replicas=workload.replicas,
+        pods=workload.pods,
+        pods_on_spot=workload.pods_on_spot,
+        consent=consent.resolve(None, workload, namespace, meta.policy),
+        decision=rehearsal.decision.reason.value,
+        meaning=MEANING[rehearsal.decision.reason],
+        would=rehearsal.unbridled.reason.value,
+        patch=rehearsal.operations,
+        captured_at=meta.captured_at,
+        book_heartbeat=meta.book_heartbeat,
+        source=meta.source,
+    ), rehearsal
+
+
+def as_text(explanation: Explanation, rehearsal: Rehearsal, *, wide: bool, colour: bool) -> list[str]:
+    """The page that people read."""
+    e, now = explanation, explanation.captured_at
+    counts = f"{e.pods} pods, {e.pods_on_spot} on spot" + (f", {e.replicas} wanted" if e.replicas is not None else "")
+    since = f", since {e.since:%Y-%m-%d %H:%M}Z ({render.ago(e.since, now)})" if e.since else ""
+    freshness = (
+        f"last good evidence {render.ago(e.good_at, now)}, last run of the monitor {render.ago(e.book_heartbeat, now)}"
+    )
+    lines = [
+        f"workload   {e.workload}  ({counts})",
+        f"side       {e.side}{since}, {e.transitions} change(s)",
+        f"evidence   {e.evidence}: {e.reason}",
+        f"as of      {now:%Y-%m-%d %H:%M:%S}Z; {freshness}",
+        "",
+    ]
+    if e.signals:
+        lines += [rows(SIGNALS, [render.signal_cells(signal) for signal in e.signals]), ""]
+    lines += _settings(e.consent, wide=wide)
+    lines += ["", f"The next pod {e.meaning}. [{e.decision}]"]
+    if e.decision == "observe" and e.would != e.decision:
+        lines.append(f"With mode: inject, the next pod {MEANING[rehearsal.unbridled.reason]}. [{e.would}]")
+    if rehearsal.operations:
+        lines += ["", *render.painted(render.pod_diff(rehearsal.before, rehearsal.after), colour=colour)]
+    return lines
+
+
+def _settings(settled: consent.Consent, *, wide: bool) -> list[str]:
+    table = [
+        ("mode", settled.mode.value, settled.mode_from.value),
+        ("spot", settled.spot.value, settled.spot_from.value),
+        ("placement", settled.placement.value, settled.placement_from.value),
+        ("max-spot", settled.max_spot, settled.max_spot_from.value),
+    ]
+    lines = [rows(("SETTING", "VALUE", "DECIDED BY"), table)]
+    if not settled.handled:
+        lines.append("kind: not among `kinds`, and nobody annotated it spot-balancer.io/spot")
+    return lines + ([f"note: {note}" for note in settled.notes] if wide or settled.notes else [])

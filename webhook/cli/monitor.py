@@ -1,0 +1,79 @@
+"""`spot-balancer monitor`: one run."""
+
+from pathlib import Path
+
+import click
+
+from webhook import logs
+from webhook.cli.common import (
+    Access,
+    clock,
+    cluster_options,
+    config_option,
+    output_option,
+    print_structured,
+    read_configuration,
+    rows,
+    usage_of,
+)
+from webhook.core.book import Book
+from webhook.errors import InputError
+from webhook.jobs.monitor import MonitorReport, run_once
+from webhook.ports import VerdictBook
+
+
+class _ReadOnlyBook:
+    """A book that is read and never written."""
+
+    def __init__(self, book: VerdictBook) -> None:
+        self._book = book
+
+    def read(self) -> Book:
+        return self._book.read()
+
+    def write(self, old: Book, new: Book) -> int:  # noqa: ARG002
+        return 0
+
+
+@click.command("monitor", epilog="Example: spot-balancer monitor --config config.yaml -n spot-balancer --dry-run")
+@config_option
+@cluster_options
+@click.option("--dry-run", is_flag=True, help="Judge and report, write nothing.")
+@output_option(("table", "json", "yaml"))
+def command(config_file: Path | None, dry_run: bool, output: str, access: Access) -> int:  # noqa: FBT001
+    """Ask Prometheus once, judge every workload, turn sides, write the verdict book.
+
+    Exit code 1 when Prometheus told nothing: then nobody's side changed.
+    """
+    logs.configure("info")
+    configuration = read_configuration(config_file)
+    usage = usage_of(configuration)
+    if usage is None:
+        raise InputError("no Prometheus: name it in the configuration file, as in `prometheus: {url: http://...}`")
+    from webhook.adapters.cluster import Cluster  # noqa: PLC0415
+    from webhook.adapters.kubeapi import connect  # noqa: PLC0415
+    from webhook.adapters.verdict_book import ConfigMapBook  # noqa: PLC0415
+
+    api = connect(access.kubeconfig, access.context)
+    book: VerdictBook = ConfigMapBook(api, access.namespace or api.namespace, access.book)
+    report = run_once(Cluster(api, clock), usage, _ReadOnlyBook(book) if dry_run else book, configuration.policy, clock)
+    _print(report, output, dry_run=dry_run)
+    return report.exit_code
+
+
+def _print(report: MonitorReport, output: str, *, dry_run: bool) -> None:
+    if output != "table":
+        print_structured(report, output)
+        return
+    counts = [str(n) for n in (report.workloads, report.idle, report.active, report.unknown, report.objects_written)]
+    click.echo(rows(("WORKLOADS", "IDLE", "ACTIVE", "UNKNOWN", "OBJECTS WRITTEN"), [counts]))
+    if report.changes:
+        click.echo()
+        lines = [(c.workload, f"{c.before} -> {c.after}", c.reason) for c in report.changes]
+        click.echo(rows(("WORKLOAD", "SIDE", "WHY"), lines))
+    for reason, count in sorted(report.unknown_reasons.items()):
+        click.echo(f"unknown: {count} {reason}")
+    if report.usage_problem:
+        click.echo(f"no usage: {report.usage_problem}; sides stay as they are")
+    if dry_run:
+        click.echo("dry run: nothing was written")

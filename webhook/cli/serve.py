@@ -1,0 +1,64 @@
+"""`spot-balancer serve`: the webhook."""
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from webhook.cli.common import clock
+from webhook.errors import InputError
+from webhook.settings import ServerSettings
+
+
+@click.command(
+    "serve",
+    epilog="Example: spot-balancer serve --snapshot examples/demo.snapshot.json --bind 127.0.0.1:8443",
+)
+@click.option(
+    "--snapshot",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A captured file, whose capturedAt is its now, or the directory that sync keeps.",
+)
+@click.option(
+    "--bind", default="127.0.0.1:8443", show_default=True, metavar="HOST:PORT", help="Port 0 lets the kernel choose."
+)
+@click.option(
+    "--tls-dir",
+    type=click.Path(path_type=Path),
+    help="Folder with tls.crt and tls.key; only read. The server waits until they are there. "
+    "[default: a throw-away pair in a private temporary folder]",
+)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def command(snapshot: Path, bind: str, tls_dir: Path | None, log_level: str) -> int:
+    """Answer admission reviews over TLS, from memory."""
+    from webhook.worker import serve  # noqa: PLC0415
+
+    host, port = parse_bind(bind)
+    if not snapshot.exists() and (snapshot.suffix == ".json" or not snapshot.parent.exists()):
+        raise InputError(f"{snapshot} is not there; capture one with `spot-balancer snapshot --output-file {snapshot}`")
+    with ExitStack() as stack:
+        folder = tls_dir or _throw_away_pair(host, stack)
+        return serve(ServerSettings(snapshot=snapshot, tls_dir=folder, host=host, port=port, log_level=log_level))
+
+
+def parse_bind(bind: str) -> tuple[str, int]:
+    """``HOST:PORT``; an IPv6 address stands in brackets."""
+    host, colon, port = bind.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise click.BadParameter(f"{bind!r} is not HOST:PORT, as in 127.0.0.1:8443", param_hint="--bind")
+    return host, int(port)
+
+
+def _throw_away_pair(host: str, stack: ExitStack) -> Path:
+    from webhook.adapters.certificates import make_pair  # noqa: PLC0415
+
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spot-balancer-tls-")))
+    named = [] if host in ("0.0.0.0", "::") else [host]  # noqa: S104 - compared, not bound
+    files = make_pair(folder, dict.fromkeys([*named, "127.0.0.1", "localhost"]), now=clock())
+    click.echo(f"throw-away certificate; trust its CA with --cacert {files.ca_file}", err=True)
+    return folder

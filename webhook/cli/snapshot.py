@@ -1,0 +1,44 @@
+"""`spot-balancer snapshot`: one capture to a file."""
+
+from pathlib import Path
+
+import click
+
+from webhook.cli.common import Access, capture_cluster, cluster_options, config_option, read_configuration
+from webhook.errors import InputError
+
+
+@click.command(
+    "snapshot", epilog="Example: spot-balancer snapshot --context prod -n spot-balancer -f prod.snapshot.json"
+)
+@click.option(
+    "-f",
+    "--output-file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    required=True,
+    help="Where to write; - for standard output.",
+)
+@config_option
+@cluster_options
+def command(output_file: Path, config_file: Path | None, access: Access) -> None:
+    """Capture nodes, workloads and the verdict book once, to explain or replay them elsewhere.
+
+    The file names namespaces, workloads and nodes; it holds no environment, no secret and no image.
+    """
+    from webhook.wire.snapshot import encode_document  # noqa: PLC0415
+
+    snapshot = capture_cluster(access, read_configuration(config_file))
+    document = encode_document(snapshot)
+    if str(output_file) == "-":
+        click.echo(document.decode(), nl=False)
+        return
+    try:
+        output_file.write_bytes(document)
+    except OSError as exc:
+        raise InputError(f"{output_file}: cannot be written ({exc.strerror})") from exc
+    spot = sum(bool(node.marker) for node in snapshot.nodes.values())
+    click.echo(
+        f"{output_file}: {len(snapshot.nodes)} nodes ({spot} spot), {len(snapshot.workloads)} workloads, "
+        f"as of {snapshot.meta.captured_at:%Y-%m-%dT%H:%M:%SZ}",
+        err=True,
+    )
