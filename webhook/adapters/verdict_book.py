@@ -56,7 +56,7 @@ class ConfigMapBook:
             self.read()
         before, after = encode_shards(old), encode_shards(new)
         changed = {self._names.shard(n): {VERDICTS: after[n]} for n in range(SHARDS) if before[n] != after[n]}
-        if changed or old.control != new.control:
+        if old.control != new.control:
             changed[self._names.control] = {CONTROL: encode_control(new.control)}
         data = {name: self._kept(name) | texts for name, texts in changed.items()}
         for name, texts in data.items():
