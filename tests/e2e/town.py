@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from webhook.adapters.certificates import make_pair
 
 from tests.parts.plane import ApiError, ControlPlane
 from tests.parts.processes import ManagedProcess, release_port, reserve_port, wait_for
 from tests.parts.prometheus import PrometheusServer, kube_state_metrics_target, kubelet_target
 from tests.parts.usage_exporter import UsageExporter
+from webhook.adapters.certificates import make_pair
 
 HOME = "spot-balancer"
 SHOP = "shop"
@@ -214,6 +214,7 @@ class Town:
 
 def raise_town(stack: ExitStack, folder: Path, **config: Any) -> Town:
     """Starts the foreign parts in `folder`; ours are configured and wait for `start`. All end with the stack."""
+    (folder / "plane").mkdir()
     plane = stack.enter_context(ControlPlane(folder / "plane"))
     exporter = stack.enter_context(UsageExporter(plane))
     targets = [kubelet_target(exporter.target), kube_state_metrics_target(plane.port("kube-state-metrics"))]
