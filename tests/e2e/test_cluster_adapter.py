@@ -2,6 +2,11 @@
 
 import msgspec
 import pytest
+
+from tests.builders import NOW, make_verdict
+from tests.parts import manifests
+from tests.parts.pins import KUBERNETES
+from tests.parts.processes import wait_for
 from webhook import errors
 from webhook.adapters.cluster import Cluster, WatchedCluster
 from webhook.adapters.kubeapi import connect
@@ -11,11 +16,6 @@ from webhook.core import inventory, owners
 from webhook.core.book import Book, Control
 from webhook.core.model import CapacityType, WorkloadKey
 from webhook.core.policy import Policy
-
-from tests.builders import NOW, make_verdict
-from tests.parts import manifests
-from tests.parts.pins import KUBERNETES
-from tests.parts.processes import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-cluster-adapter")]
 CONTROL_PLANE = {"without": ("kube-state-metrics",)}
