@@ -60,7 +60,7 @@ class Seen(Value, frozen=True):
 
 
 class History(Value, frozen=True):
-    """Replicas over successive censuses, by ``str(WorkloadKey)``; holds only workloads that the last census had."""
+    """Replicas over successive censuses, by ``str(WorkloadKey)``; holds no more than the cluster does."""
 
     seen: dict[str, Seen] = {}
 
@@ -72,7 +72,8 @@ def observe(history: History, census: Census, book: Book) -> History:
     workload is wanted more than before. A workload seen for the first time has not risen.
     """
     surging = frozenset(book.control.surging)
-    seen = {}
+    # What is hidden by a missing right has not gone, and must not seem new when it is seen again.
+    seen = {name: before for name, before in history.seen.items() if WorkloadKey.parse(name).kind in census.missing}
     for fact in census.controllers:
         key = WorkloadKey(namespace=fact.namespace, kind=fact.kind, name=fact.name)
         if fact.replicas is not None and fact.kind != "ReplicaSet":
