@@ -159,3 +159,11 @@ def test_counters_never_fall_whatever_the_script_and_the_clock_do(steps):
                 key = (metric, labels["id"])
                 assert value >= seen.get(key, 0.0)
                 seen[key] = value
+
+
+def test_hidden_pods_have_no_series_at_all(clock):
+    with UsageExporter(OneNode("web-1", "reports-1"), clock=clock) as exporter:
+        assert 'pod="reports-1"' in exporter.page()
+        exporter.hide("default", "reports")
+        assert 'pod="reports-1"' not in exporter.page()
+        assert 'pod="web-1"' in exporter.page()

@@ -99,7 +99,8 @@ class UsageExporter:
         nodes = [Node.parse(node) for node in self._cluster.list_all("Node")]
         pods = [Pod.parse(pod) for pod in self._cluster.pods() if pod["status"].get("phase") == "Running"]
         with self._lock:
-            self._world.replace(pods, nodes, self._now_s())
+            seen = [pod for pod in pods if not self._is_hidden(pod)]
+            self._world.replace(seen, nodes, self._now_s())
 
     def page(self) -> str:
         """The exposition text at this moment."""

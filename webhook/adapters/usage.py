@@ -46,7 +46,7 @@ class Prometheus:
             pods=pods_of(answers),
             queries=1 + len(answers),
             dropped=sum(answer.dropped for answer in answers.values()),
-            prometheus_version=self._told_version(),
+            prometheus_version=self.version(),
         )
 
     def node_usage(self, policy: IdlePolicy) -> NodeUsage:
@@ -74,12 +74,13 @@ class Prometheus:
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _told_version(self) -> str:
+    def version(self) -> str:
+        """Prometheus' own version; empty where it does not tell, as stores do that only speak its query API."""
         if self._version is None:
             try:
                 self._version = decode_version(self._transport.request("GET", "/api/v1/status/buildinfo").body)
             except UsageUnavailable:
-                self._version = ""  # stores that only speak the query API have none
+                self._version = ""
         return self._version
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -15,6 +15,9 @@ import yaml
 from webhook.configuration import Configuration, load
 from webhook.core.snapshot import Snapshot
 from webhook.errors import InputError
+
+if TYPE_CHECKING:
+    from webhook.adapters.usage import Prometheus
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FORMATS = ("table", "wide", "json", "yaml")
@@ -91,23 +94,19 @@ def capture_cluster(access: Access, configuration: Configuration) -> Snapshot:
     api = connect(access.kubeconfig, access.context)
     cluster = Cluster(api, clock)
     book = ConfigMapBook(api, access.namespace or api.namespace, access.book)
-    return capture(cluster, book, configuration.policy, now=clock(), versions=versions(), usage=usage_of(configuration))
+    usage = usage_of(configuration)
+    told = usage.version() if usage else ""
+    versions = {"prometheus": told} if told else {}
+    return capture(cluster, book, configuration.policy, now=clock(), versions=versions, usage=usage)
 
 
-def usage_of(configuration: Configuration) -> Any:
+def usage_of(configuration: Configuration) -> "Prometheus | None":
     """The Prometheus that the configuration names, or None."""
     if configuration.prometheus is None:
         return None
     from webhook.adapters.usage import Prometheus  # noqa: PLC0415
 
     return Prometheus(configuration.prometheus)
-
-
-def versions() -> dict[str, str]:
-    """What a captured file says of its makers."""
-    from webhook import __version__  # noqa: PLC0415
-
-    return {"spot-balancer": __version__}
 
 
 def print_structured(value: Any, output: str) -> None:
