@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import socket
 from types import TracebackType
@@ -46,7 +47,10 @@ class Answer(NamedTuple):
 
 
 class Ops:
-    """Answers of the ops port. ``server_metrics`` fetches the server's own, and may raise anything that is an OSError."""
+    """Answers of the ops port.
+
+    ``server_metrics`` fetches the server's own, and may fail as HTTP clients do: OSError, HTTPException, ValueError.
+    """
 
     def __init__(self, status: SyncStatus, clock: Clock, server_metrics: Callable[[], bytes] | None = None) -> None:
         self._status, self._clock, self._server_metrics = status, clock, server_metrics
@@ -80,7 +84,7 @@ class Ops:
             return own
         try:
             fetched, up = self._server_metrics(), 1
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, HTTPException) as exc:
             log.debug("metrics of the server cannot be fetched", extra={"why": str(exc)})
             fetched, up = b"", 0
         text = (
