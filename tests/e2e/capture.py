@@ -30,7 +30,9 @@ def build_shop(town: Town) -> None:
 
 
 def capture(town: Town, file: Path) -> None:
-    """Judge until the idle owner's side is spot, then capture once."""
+    """Judge, once everybody is older than the look-back, until the idle owner's side is spot; then capture once."""
+    age = "min(time() - kube_deployment_created)"
+    wait_for(lambda: town.prometheus.value(age) > 22, 60, "the shop to be older than the look-back")
     town.monitor_until(f"{SHOP}/Deployment/nginx-demo", side="spot")
     town.command("snapshot", *town.cluster_flags, "--output-file", str(file))
 
