@@ -6,17 +6,15 @@ a millisecond a pod. Redirects are not followed: the token goes to the one serve
 """
 
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import urllib3
 
+from webhook.adapters.kubeconfig import Access, load_access
 from webhook.errors import (
     ClusterConflict,
     ClusterError,
@@ -27,25 +25,14 @@ from webhook.errors import (
 )
 from webhook.wire.kubernetes import decode_message
 
+__all__ = ["Access", "KubeApi", "LineStream", "connect"]
+
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 _LARGEST_BYTES = 256 * 1024 * 1024
 _LONGEST_LINE = 16 * 1024 * 1024
 _CHUNK = 64 * 1024
-_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """Where the API server is and how to speak to it. ``authorization`` gives the header, fresh at each call."""
-
-    url: str
-    namespace: str = "default"
-    authorization: Callable[[], str | None] = lambda: None
-    tls: ssl.SSLContext | None = None
-    server_name: str | None = None
-    proxy: str | None = None
 
 
 def connect(kubeconfig: str | None = None, context: str | None = None) -> "KubeApi":
@@ -236,59 +223,3 @@ def _pool(access: Access) -> urllib3.PoolManager:
     if access.proxy:
         return urllib3.ProxyManager(access.proxy, **options)
     return urllib3.PoolManager(**options)
-
-
-# --- the official client's part
-
-
-def load_access(kubeconfig: str | None, context: str | None) -> Access:
-    """Read where the cluster is and who we are. Raises InputError."""
-    # Here and not above: it takes a third of a second, and who only reads a file needs none of it.
-    from kubernetes.client import Configuration  # noqa: PLC0415
-    from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
-
-    found = Configuration()
-    try:
-        namespace = _load_into(found, kubeconfig, context)
-        return _access(found, namespace)
-    except (ConfigException, OSError, ValueError, KeyError, TypeError) as exc:
-        where = kubeconfig or "the default kubeconfig, and the token of a pod"
-        raise InputError(f"no way to a cluster by {where}: {exc}") from exc
-
-
-def _load_into(found: Any, kubeconfig: str | None, context: str | None) -> str:
-    from kubernetes import config  # noqa: PLC0415
-    from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION  # noqa: PLC0415
-
-    files = str(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION)
-    if kubeconfig is None and not any(Path(file).expanduser().exists() for file in files.split(":")):
-        config.load_incluster_config(client_configuration=found)
-        return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.exists() else "default"
-    config.load_kube_config(config_file=files, context=context, client_configuration=found, persist_config=False)
-    contexts, active = config.list_kube_config_contexts(config_file=files)
-    chosen = next((c for c in contexts if c["name"] == context), active) if context else active
-    return str(chosen["context"].get("namespace") or "default")
-
-
-def _access(found: Any, namespace: str) -> Access:
-    url = str(found.host).rstrip("/")
-    return Access(
-        url=url,
-        namespace=namespace,
-        authorization=lambda: found.get_api_key_with_prefix("BearerToken", alias="authorization"),
-        tls=_tls(found) if url.startswith("https") else None,
-        server_name=found.tls_server_name,
-        proxy=found.proxy,
-    )
-
-
-def _tls(found: Any) -> ssl.SSLContext:
-    made = ssl.create_default_context(cafile=found.ssl_ca_cert)
-    if found.cert_file:
-        made.load_cert_chain(found.cert_file, found.key_file)
-    if not found.verify_ssl:
-        # As `insecure-skip-tls-verify` says in the kubeconfig of the person who runs this.
-        log.warning("the API server's certificate is not verified")
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-    return made
