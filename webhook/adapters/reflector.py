@@ -220,9 +220,7 @@ class Reflector:
         with self._api.stream(f"{self._resource.path}?{urlencode(self._with(query))}", self._pace.silence) as stream:
             self._stream, self.connected = stream, True
             try:
-                for line in stream:
-                    if self._stop.is_set():
-                        break
+                for line in () if self._stop.is_set() else stream:
                     self._take(self._event(line))
                     came = True
             finally:
