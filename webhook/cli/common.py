@@ -57,7 +57,7 @@ def cluster_options(command: Command) -> Command:
         ),
         click.option("--context", help="Context of the kubeconfig."),
         click.option(
-            "--kubeconfig", help="Path of a kubeconfig. [default: KUBECONFIG, else in-cluster, else ~/.kube/config]"
+            "--kubeconfig", help="Path of a kubeconfig. [default: KUBECONFIG, else ~/.kube/config, else in-cluster]"
         ),
     ):
         wrapped = option(wrapped)
