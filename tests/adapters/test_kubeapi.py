@@ -108,6 +108,42 @@ def test_a_kubeconfig_says_where_who_and_which_namespace(tmp_path):
         connect(str(file), "third")
 
 
+@pytest.mark.parametrize(
+    ("no_proxy", "proxy"), [("", "http://127.0.0.1:9"), ("10.0.0.0/8,.svc", None), ("elsewhere", "http://127.0.0.1:9")]
+)
+def test_a_proxy_of_the_environment_is_used_unless_it_is_taken_back(tmp_path, monkeypatch, no_proxy, proxy):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    file = tmp_path / "config"
+    cluster = {"name": "c", "cluster": {"server": "https://10.9.8.7:6443"}}
+    context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
+    whole = {"clusters": [cluster], "users": [{"name": "u", "user": {}}], "contexts": [context], "current-context": "x"}
+    file.write_text(json.dumps(whole | {"apiVersion": "v1", "kind": "Config"}))
+    assert connect(str(file))._access.proxy == proxy
+
+
+def test_in_a_pod_its_own_token_namespace_and_ca_are_used_and_the_token_is_read_again(tmp_path, monkeypatch):
+    """As the projected volume of the chart lays them out; the kubelet writes a new token long before the old one ends."""
+    import trustme
+    from kubernetes.config import incluster_config
+
+    (tmp_path / "token").write_text("first")
+    (tmp_path / "namespace").write_text("spot\n")
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.crt")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+    monkeypatch.setattr("webhook.adapters.kubeconfig._POD_NAMESPACE", tmp_path / "namespace")
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+    api = connect()
+    assert (api.namespace, api._access.url) == ("spot", "https://10.96.0.1:443")
+    assert api._access.authorization() == "bearer first"
+    (tmp_path / "token").write_text("second")
+    api._reload(api._access)
+    assert api._access.authorization() == "bearer second"
+
+
 def test_without_any_kubeconfig_or_pod_it_says_what_is_missing(tmp_path, monkeypatch):
     with pytest.raises(errors.InputError, match="no way to a cluster"):
         connect(str(tmp_path / "nowhere"))

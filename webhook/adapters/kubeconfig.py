@@ -65,8 +65,17 @@ def _access(found: Any, namespace: str) -> Access:
         authorization=lambda: found.get_api_key_with_prefix("BearerToken", alias="authorization"),
         tls=_tls(found) if url.startswith("https") else None,
         server_name=found.tls_server_name,
-        proxy=found.proxy,
+        proxy=_proxy(found),
     )
+
+
+def _proxy(found: Any) -> str | None:
+    """A proxy of the kubeconfig or, as for kubectl, of the environment; $NO_PROXY takes it back."""
+    from kubernetes.client.rest import should_bypass_proxies  # noqa: PLC0415
+
+    if found.proxy is None or should_bypass_proxies(found.host, found.no_proxy or ""):
+        return None
+    return str(found.proxy)
 
 
 def _tls(found: Any) -> ssl.SSLContext:
