@@ -1,4 +1,7 @@
-"""The adapter against Prometheuses that misbehave: real sockets on loopback, no network beyond."""
+"""The adapter against Prometheuses that misbehave: real sockets on loopback, no network beyond.
+
+It is long because each way to misbehave is a test of its own beside the one stub they share.
+"""
 
 import gzip
 import json

@@ -129,7 +129,7 @@ def _rest(measures: Iterable[Measure], policy: IdlePolicy) -> str:
         worst = _worst(measure.readings)
         if worst and worst.value is not None:
             told.append(f"{measure.label} at most {measure.show(worst.value)} of {measure.show(worst.idle_below)}")
-    return f"{', '.join(told)} a pod, in every one of the steps of {_span(policy.window)}"
+    return f"{', '.join(told)} a pod, throughout {_span(policy.window)}"
 
 
 def _active_above(reading: Reading, policy: IdlePolicy) -> float:
@@ -145,7 +145,7 @@ def _worst(readings: Iterable[Reading]) -> Reading | None:
 def _signal(measure: Measure, policy: IdlePolicy) -> Signal:
     worst = _worst(measure.readings)
     recent = max((r.recent for r in measure.readings if r.recent is not None), default=None)
-    below = worst.idle_below if worst else 0.0
+    below = worst.idle_below if worst else min((r.idle_below for r in measure.readings), default=0.0)
     return Signal(
         name=measure.name,
         unit=measure.unit,
