@@ -183,14 +183,21 @@ class Worker(ASGIWorker):  # type: ignore[misc]
             if found == seen:
                 continue
             seen = found
-            fault = key_pair_fault(self.settings)
+            fault = key_pair_fault(self.settings) or self._take_up(live)
             if fault:
                 self.asgi.metrics.certificate_faults.inc()
                 _log.warning("key pair not taken up", extra={"reason": fault})
-                continue
+            else:
+                _log.info("key pair renewed")
+
+    def _take_up(self, live: ssl.SSLContext) -> str:
+        """Load the pair that was just found good; what went wrong if it changed in between."""
+        try:
             live.load_cert_chain(self.settings.certificate, self.settings.key)
             self._show_end(self.settings.certificate)
-            _log.info("key pair renewed")
+        except (OSError, ValueError) as error:
+            return f"key pair: {type(error).__name__}"
+        return ""
 
     def _show_end(self, path: Path) -> None:
         end = certificate.not_after(path.read_text("ascii"))
