@@ -1,0 +1,112 @@
+"""The check before the patch: whatever is more than adding our own is refused."""
+
+import jsonpatch
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import builders
+from webhook.core import patch
+from webhook.core.placement import DECISION, Changes
+from webhook.errors import PatchError
+
+ZONE = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+RAW = builders.make_pod(
+    annotations={"team": "shop"},
+    tolerations=[{"key": "mesh", "operator": "Exists"}],
+    affinity={
+        "podAntiAffinity": {"x": 1},
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [ZONE, {}]},
+            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 3, "preference": ZONE}],
+        },
+    },
+)
+NODE_AFFINITY = "/spec/affinity/nodeAffinity"
+REQUIRED = f"{NODE_AFFINITY}/requiredDuringSchedulingIgnoredDuringExecution"
+WISHES = f"{NODE_AFFINITY}/preferredDuringSchedulingIgnoredDuringExecution"
+
+
+def add(path, value):
+    return {"op": "add", "path": path, "value": value}
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "remove", "path": "/spec/tolerations/0", "value": None},
+        {"op": "replace", "path": "/spec/schedulerName", "value": "ours"},
+        {"op": "test", "path": "/kind", "value": "Pod"},
+        add("/spec/containers/-", {"name": "extra"}),
+        add("/spec/nodeSelector", {"karpenter.sh/capacity-type": "spot"}),
+        add("/spec/priorityClassName", "low"),
+        add("/metadata/labels/ours", "x"),
+        add("/metadata/annotations/theirs", "x"),
+        add("/metadata/annotations", {DECISION: "v1"}),
+        add("/spec/tolerations", []),
+        add("/spec/affinity", {"nodeAffinity": {}}),
+        add("/spec/affinity/podAffinity", {}),
+        add(WISHES, [{"weight": 4, "preference": ZONE}]),
+        add(f"{WISHES}/-", {"weight": 0, "preference": ZONE}),
+        add(f"{WISHES}/-", {"weight": 101, "preference": ZONE}),
+        add(REQUIRED, {"nodeSelectorTerms": [ZONE]}),
+        add(REQUIRED, {"nodeSelectorTerms": [{}, ZONE]}),
+        add(REQUIRED, {"nodeSelectorTerms": [ZONE, ZONE, {}, {"matchExpressions": []}, ZONE]}),
+        add(REQUIRED, {"nodeSelectorTerms": [ZONE, {"matchExpressions": [{"key": "spot", "operator": "Exists"}]}]}),
+        add("/spec/nothing/there", 1),
+    ],
+    ids=lambda operation: f"{operation['op']} {operation['path']} {str(operation['value'])[:30]}",
+)
+def test_what_must_not_happen_is_refused(operation):
+    with pytest.raises(PatchError):
+        patch.check(RAW, [operation])
+
+
+def test_a_patch_that_is_too_large_is_refused():
+    with pytest.raises(PatchError, match="larger"):
+        patch.check(RAW, [add(f"/metadata/annotations/{patch.escape(DECISION)}", "x" * patch.MAX_PATCH_BYTES)])
+
+
+def test_narrowing_each_term_in_its_order_is_allowed():
+    spot = {"key": "spot", "operator": "Exists"}
+    narrowed = {"matchExpressions": [*ZONE["matchExpressions"], spot]}
+    other = {"matchExpressions": [*ZONE["matchExpressions"], {"key": "cheap", "operator": "Exists"}]}
+    patch.check(RAW, [add(REQUIRED, {"nodeSelectorTerms": [narrowed, other, {}]})])
+
+
+def test_a_term_that_begins_like_the_one_before_is_not_mistaken_for_it():
+    """{a} and {a, b}: what grew from the second also begins like the first."""
+    wider = {"matchExpressions": [{"key": "a", "operator": "Exists"}]}
+    narrower = {"matchExpressions": [*wider["matchExpressions"], {"key": "b", "operator": "Exists"}]}
+    raw = builders.make_pod(
+        affinity={
+            "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [wider, narrower]}}
+        }
+    )
+    changes = Changes(required=(builders.KARPENTER_SPOT,))
+    patch.check(raw, patch.build(raw, changes))
+
+
+@given(st.text(max_size=30))
+def test_any_key_becomes_one_token_that_another_library_reads_back(key):
+    document = {"metadata": {"annotations": {"a": "b"}}}
+    operations = [add(f"/metadata/annotations/{patch.escape(key)}", "x")]
+    assert patch.apply(document, operations)["metadata"]["annotations"][key] == "x"
+    assert jsonpatch.JsonPatch(operations).apply(document) == patch.apply(document, operations)
+
+
+def test_what_is_there_already_is_not_said_twice():
+    changes = Changes(preferred=(builders.KARPENTER_SPOT,), weight=100, annotations={DECISION: "v1"})
+    once = patch.apply(RAW, patch.build(RAW, changes))
+    assert patch.build(once, changes) == []
+
+
+def test_the_users_weight_of_the_same_wish_stays():
+    wish = {
+        "weight": 1,
+        "preference": {
+            "matchExpressions": [{"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["spot"]}]
+        },
+    }
+    raw = builders.make_pod(affinity={"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}})
+    assert patch.build(raw, Changes(preferred=(builders.KARPENTER_SPOT,), weight=100)) == []
