@@ -123,7 +123,7 @@ def _nested(fields: Mapping[str, tuple[str, Reader]], build: Callable[..., Any])
         faults: list[str] = []
         inner = _section(value, "", fields, faults)
         if faults:
-            raise ConfigurationError(f if f.startswith(":") else f".{f}" for f in faults)
+            raise ConfigurationError(f if f.startswith((":", "[")) else f".{f}" for f in faults)
         return build(**inner)
 
     return read
@@ -203,9 +203,24 @@ def _list_of(read_one: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
     def read(value: Any) -> tuple[T, ...]:
         if not isinstance(value, list):
             raise _FaultError("a list")
-        return tuple(read_one(one) for one in value)
+        faults: list[str] = []
+        result = [_item(read_one, one, index, faults) for index, one in enumerate(value)]
+        if faults:
+            raise ConfigurationError(faults)
+        return tuple(one for one in result if one is not None)
 
     return read
+
+
+def _item(read_one: Callable[[Any], T], value: Any, index: int, faults: list[str]) -> T | None:
+    """One item of a list; its faults carry its index."""
+    try:
+        return read_one(value)
+    except ConfigurationError as nested:
+        faults += [f"[{index}]{fault}" for fault in nested.faults]
+    except (_FaultError, QuantityError, ValueError) as fault:
+        faults.append(f"[{index}]: {_shown(value)}; expected {fault}")
+    return None
 
 
 def _label(value: Any) -> Requirement:

@@ -1,0 +1,183 @@
+"""The configuration file: every fault at once, each with its path, what stands there and what was expected."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webhook import configuration
+from webhook.configuration import load
+from webhook.core.model import Requirement, Taint
+from webhook.core.policy import Mode, PlacementMode, Policy
+from webhook.errors import ConfigurationError
+
+pytestmark = pytest.mark.fault(67)
+
+WHOLE = """
+mode: move
+placement: required
+preferredWeight: 50
+maxSpot: 75%
+kinds: [Deployment]
+excludedNamespaces: [kube-system, monitoring]
+spotLabels: ["pool=cheap,team", burst]
+spotTaints: ["pool=cheap:NoSchedule", "burst:NoExecute"]
+spotPools:
+- {name: burst, labels: burst=yes, taints: ["burst:NoSchedule"]}
+pause: [injection]
+idle:
+  window: 1h30m
+  rateWindow: 4m
+  step: 30s
+  cpuShareOfRequest: 0.1
+  cpuFloor: 20m
+  receivedBytesPerSecond: 2k
+  leaveFactor: 3
+  leaveWindow: 90s
+  scrapeInterval: 30s
+  startupGrace: 0
+  minCoverage: 0.9
+  maxClockSkew: 500ms
+sides: {idleRunsToSpot: 3, evidenceTtl: 2h, heartbeatTtl: 5m}
+prometheus: {url: https://prometheus.example/prefix, bearerTokenFile: /run/token, deadlineSeconds: 5}
+"""
+
+
+def faults_of(text: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(text, source="config.yaml")
+    return caught.value.faults
+
+
+def test_a_whole_file_is_read_into_values():
+    found = load(WHOLE, source="config.yaml")
+    policy = found.policy
+    assert (policy.mode, policy.placement, policy.max_spot) == (Mode.MOVE, PlacementMode.REQUIRED, "75%")
+    assert policy.idle.window == timedelta(minutes=90)
+    assert policy.idle.cpu_floor_cores == 0.02
+    assert policy.idle.received_bytes_per_second == 2000
+    assert policy.idle.startup_grace == timedelta(0)
+    assert policy.idle.max_clock_skew == timedelta(milliseconds=500)
+    assert policy.spot_labels == (
+        (Requirement("pool", "In", ("cheap",)), Requirement("team", "Exists")),
+        (Requirement("burst", "Exists"),),
+    )
+    assert policy.spot_taints == (Taint("pool", "cheap", "NoSchedule"), Taint("burst", "", "NoExecute"))
+    assert policy.spot_pools[0].taints == (Taint("burst", "", "NoSchedule"),)
+    assert found.prometheus is not None
+    assert found.prometheus.bearer_token_file == Path("/run/token")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "# nothing\n"])
+def test_an_empty_file_is_all_defaults_and_only_observes(text):
+    assert load(text, source="x").policy == Policy()
+    assert load(text, source="x").policy.mode is Mode.OBSERVE
+
+
+def test_all_faults_are_told_together_with_their_paths():
+    faults = faults_of(
+        "mode: injekt\nwindw: 3\nidle: {window: 5x, stp: 1m}\nspotPools: [{name: a}, 7]\n"
+        "prometheus: {url: 'http://p', bearerTokenFile: /x}\npause: [everything]\nmaxSpot: 120%\n"
+    )
+    paths = [fault.split(":")[0] for fault in faults]
+    assert paths == [
+        "mode",
+        "windw",
+        "idle.window",
+        "idle.stp",
+        "spotPools[0].labels",
+        "spotPools[1]",
+        "pause",
+        "maxSpot",
+        "prometheus.url",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("mode: injekt", "did you mean inject"),
+        ("moed: inject", "did you mean mode"),
+        ("idle: {windw: 1m}", "did you mean window"),
+        ("idle: {window: 5x}", "expected a duration such as 60m"),
+        ("idle: {window: -5m}", "expected a duration"),
+        ("idle: {window: 0s}", "above 0"),
+        ("idle: {window: 90d}", "up to 60d"),
+        ("idle: {window: 60}", "expected a duration"),
+        ("idle: {minCoverage: 1.4}", "from 0.5 to 1"),
+        ("idle: {minCoverage: true}", "from 0.5 to 1"),
+        ("idle: {cpuFloor: lots}", "no Kubernetes quantity"),
+        ("idle: 5", "expected keys such as"),
+        ("preferredWeight: 0", "from 1 to 100"),
+        ("preferredWeight: 101", "from 1 to 100"),
+        ("spotTaints: [a=b]", "expected a taint such as"),
+        ("spotLabels: ['a b']", "expected a label such as"),
+        ("kinds: Deployment", "a list of names"),
+        ("mode: inject\nmode: observe", "stands twice"),
+        ("mode: [", "no YAML"),
+        ("- a", "expected keys such as"),
+        ("just words", "expected keys such as"),
+        ("prometheus: {deadlineSeconds: 5}", "url: missing"),
+        ("prometheus: {url: 'ftp://x'}", "expected http(s)://"),
+        ("prometheus: {url: 'http://x', bearerTokenFile: /t}", "expected https"),
+        ("idle: {rateWindow: 2m}", "four scrapeIntervals"),
+        ("idle: {window: 3m}", "at least one rate"),
+        ("idle: {step: 10m}", "longer than rateWindow"),
+        ("idle: {leaveWindow: 2h}", "longer than window"),
+        ("sides: {idleRunsToSpot: 0}", "from 1 to 1440"),
+        ("x: &a [*a]", "no YAML"),
+    ],
+)
+def test_a_fault_says_what_was_expected(text, fault):
+    assert fault in "\n".join(faults_of(text))
+
+
+def test_a_file_with_any_fault_is_refused_whole_and_names_its_source():
+    with pytest.raises(ConfigurationError, match=r"config.yaml: 1 fault"):
+        load("mode: inject\nplacement: maybe", source="config.yaml")
+
+
+def test_a_huge_file_is_refused_before_it_is_parsed():
+    assert "larger" in faults_of("a" * (configuration.MAX_BYTES + 1))[0]
+
+
+@given(st.text(max_size=200))
+def test_no_text_raises_anything_else(text):
+    try:
+        load(text, source="x")
+    except ConfigurationError as error:
+        assert error.faults
+
+
+_JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("5m"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+_KEYS = sorted(configuration._TOP)
+
+
+@given(st.dictionaries(st.sampled_from(_KEYS), _JUNK, max_size=5))
+def test_no_value_under_any_key_raises_anything_else(values):
+    try:
+        load(yaml.safe_dump(values), source="x")
+    except ConfigurationError as error:
+        assert all(any(fault.startswith(key) for key in _KEYS) for fault in error.faults)
+
+
+@given(st.integers(1, 50 * 86_400_000))
+def test_a_duration_comes_back_to_the_millisecond(milliseconds):
+    seconds, rest = divmod(milliseconds, 1000)
+    text = f"{seconds // 3600}h{seconds % 3600 // 60}m{seconds % 60}s{rest}ms"
+    assert configuration.duration(text) == timedelta(milliseconds=milliseconds)
+
+
+def test_every_key_of_the_file_is_documented():
+    text = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+    sections = {"": configuration._TOP, "idle.": configuration._IDLE, "sides.": configuration._SIDES}
+    sections["prometheus."] = configuration._PROMETHEUS
+    missing = [f"{path}{key}" for path, keys in sections.items() for key in keys if f"`{path}{key}`" not in text]
+    assert not missing
