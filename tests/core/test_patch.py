@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests import builders
 from webhook.core import patch
-from webhook.core.placement import DECISION, Changes
+from webhook.core.placement import DECISION, DELETION_COST, Changes
 from webhook.errors import PatchError
 
 ZONE = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
@@ -60,6 +60,14 @@ def add(path, value):
 def test_what_must_not_happen_is_refused(operation):
     with pytest.raises(PatchError):
         patch.check(RAW, [operation])
+
+
+@pytest.mark.parametrize("key", [DECISION, DELETION_COST])
+def test_what_the_owner_wrote_under_our_own_keys_is_theirs(key):
+    """A deletion cost of the owner's orders their scale-downs; overwriting it would take the wrong pod away."""
+    raw = builders.make_pod(annotations={key: "7"})
+    with pytest.raises(PatchError):
+        patch.check(raw, [add(f"/metadata/annotations/{patch.escape(key)}", "1")])
 
 
 def test_a_patch_that_is_too_large_is_refused():

@@ -6,6 +6,7 @@ applied here first, and whatever it would do beyond adding our own is an error o
 
 import copy
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, TypedDict
 
 import msgspec
@@ -140,7 +141,8 @@ def check(raw: Mapping[str, Any], operations: list[Operation]) -> Json:
     if any(operation["op"] != "add" for operation in operations):
         raise PatchError("the patch does more than add")
     after = apply(raw, operations)
-    if _rest(raw) != _rest(after):
+    ours = _OURS - (_field(raw, "metadata", "annotations") or {}).keys()
+    if _rest(raw, ours) != _rest(after, ours):
         raise PatchError("the patch reaches beyond node affinity, tolerations and our annotations")
     _check_prefix(_field(raw, "spec", "tolerations"), _field(after, "spec", "tolerations"), "tolerations")
     before_affinity, after_affinity = (_field(pod, "spec", "affinity", "nodeAffinity") or {} for pod in (raw, after))
@@ -158,10 +160,10 @@ def _field(pod: Mapping[str, Any], *path: str) -> Any:
     return value
 
 
-def _rest(pod: Mapping[str, Any]) -> Json:
-    """The pod without what a patch of ours may change."""
+def _rest(pod: Mapping[str, Any], ours: AbstractSet[str]) -> Json:
+    """The pod without what a patch of ours may change, ``ours`` being the annotations it may add."""
     metadata, spec = dict(pod.get("metadata") or {}), dict(pod.get("spec") or {})
-    annotations = {k: v for k, v in (metadata.pop("annotations", None) or {}).items() if k not in _OURS}
+    annotations = {k: v for k, v in (metadata.pop("annotations", None) or {}).items() if k not in ours}
     others = {k: v for k, v in (spec.pop("affinity", None) or {}).items() if k != "nodeAffinity"}
     spec.pop("tolerations", None)
     node_affinity = _field(pod, "spec", "affinity", "nodeAffinity") or {}
