@@ -183,7 +183,10 @@ class Page:
         response, took = answered
         reason = rehearse(workload, snapshot).decision.reason
         before = sample_pod(workload)
-        self.say(f"{workload.key}: the next pod {MEANING[reason]}", bold=True)
+        evidence = workload.verdict.evidence if workload.verdict else Evidence.UNKNOWN
+        self.say(f"{workload.key} ({evidence}): the next pod {MEANING[reason]}", bold=True)
+        if evidence is Evidence.UNKNOWN:
+            self.say("  unknown is never idle: without whole evidence nothing is changed")
         verb = "admitted" if response["allowed"] else "REJECTED"
         if "patch" not in response:
             self.say(f"  {verb} in {took:.2f} ms, without a patch: byte for byte as its owner wrote it\n")

@@ -86,7 +86,8 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     if output in ("json", "yaml"):
         print_structured(explanation, output)
         return
-    click.echo("\n".join(as_text(explanation, rehearsal, wide=output == "wide", colour=is_colourful(color))))
+    colour = is_colourful(color)
+    click.echo("\n".join(as_text(explanation, rehearsal, wide=output == "wide", colour=colour)), color=colour)
 
 
 def find(text: str, snapshot: Snapshot) -> Workload:

@@ -10,14 +10,15 @@ import yaml
 
 from webhook.core.model import Signal
 
-_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+_COLOURS = {"+": "green", "-": "red"}
 
 
 def pod_diff(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """The pod as YAML, lines that the patch adds marked with +, and a little of what stands around them."""
     old, new = (yaml.safe_dump(pod, sort_keys=False).splitlines() for pod in (before, after))
     lines = difflib.unified_diff(old, new, lineterm="", n=2)
-    return [line for line in lines if not line.startswith(("---", "+++"))]
+    # Line numbers of a pod that nobody has a file of say nothing; where lines are left out, a gap does.
+    return ["  ..." if line.startswith("@@") else line for line in lines if not line.startswith(("---", "+++"))]
 
 
 def painted(lines: Iterable[str], *, colour: bool) -> list[str]:

@@ -42,7 +42,7 @@ _FOREIGN: dict[str, dict[str, SpotWish]] = {
 FOREIGN_KEYS = frozenset(_FOREIGN)
 
 
-class Consent(Value, frozen=True):
+class Consent(Value, frozen=True, omit_defaults=False):
     """The effective settings of one workload's next pod, each with the level that decided it.
 
     ``notes`` tell of values that were ignored. ``handled`` is whether its kind is handled at all.

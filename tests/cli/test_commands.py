@@ -1,0 +1,199 @@
+"""Every command explains itself, answers nonsense with one sentence, and keeps to its exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests import builders
+from tests.cli.conftest import ROOT
+from tests.parts.processes import reserve_port
+from webhook import __version__
+from webhook.cli.root import COMMANDS, run
+from webhook.wire.snapshot import encode_document
+
+DEMO = "examples/demo.snapshot.json"
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: here
+clusters: [{{name: here, cluster: {{server: "https://127.0.0.1:{port}"}}}}]
+contexts: [{{name: here, context: {{cluster: here, user: me, namespace: home}}}}]
+users: [{{name: me, user: {{token: made-up}}}}]
+"""
+
+
+@pytest.fixture
+def closed_cluster(tmp_path):
+    """A kubeconfig whose API server nobody answers for."""
+    file = tmp_path / "kubeconfig"
+    file.write_text(KUBECONFIG.format(port=reserve_port()))
+    return str(file)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_helps_with_an_example(cli, name):
+    words = ("certs", "dev") if name == "certs" else (name,)
+    outcome = cli(*words, "--help")
+    assert outcome.code == 0
+    assert "Example: spot-balancer" in outcome.out
+
+
+def test_the_list_of_commands_is_the_list_of_modules(cli):
+    modules = {file.stem for file in (ROOT / "webhook" / "cli").glob("*.py")} - {"__init__", "root", "common", "render"}
+    assert modules == set(COMMANDS)
+    assert all(name in cli("--help").out for name in COMMANDS)
+
+
+def test_as_a_plugin_it_calls_itself_kubectls(process):
+    program = str(Path(sys.executable).with_name("kubectl-spot_balancer"))
+    assert "Usage: kubectl spot-balancer" in process("--help", program=program).out
+
+
+@pytest.mark.parametrize("output", ["table", "json", "yaml"])
+def test_version_in_each_format(cli, output):
+    text = cli("version", "-o", output).out
+    assert __version__ in text
+    if output != "table":
+        assert yaml.safe_load(text)["schemaVersion"] == 1
+
+
+def test_version_stays_quick_because_it_loads_neither_client_nor_server():
+    code = (
+        "import sys; from webhook.cli.root import run; run(['version']); "
+        "print([m for m in ('kubernetes','flask','gunicorn','cryptography','rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.fault(67)
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["explode"], "No such command"),
+        (["explain"], "Missing argument"),
+        (["explain", "nonsense", "--snapshot", DEMO], "is not <namespace>/<kind>/<name>"),
+        (["explain", "a/b/c/d", "--snapshot", DEMO], "is not <namespace>/<kind>/<name>"),
+        (["explain", "shop/deploy/nginx-dmeo", "--snapshot", DEMO], "shop/Deployment/nginx-demo"),
+        (["explain", "shop/deploy/nginx-demo", "--snapshot", "nowhere.json"], "nowhere.json: No such file"),
+        (["explain", "shop/deploy/nginx-demo", "--snapshot", "README.md"], "README.md"),
+        (["explain", "a/b/c", "--snapshot", DEMO, "-o", "xml"], "'xml' is not one of"),
+        (["serve"], "Missing option '--snapshot'"),
+        (["serve", "--snapshot", "nowhere.json"], "spot-balancer snapshot"),
+        (["serve", "--snapshot", DEMO, "--bind", "8443"], "is not HOST:PORT"),
+        (["serve", "--snapshot", DEMO, "--bind", "host:99999"], "is not HOST:PORT"),
+        (["monitor", "--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["monitor"], "no Prometheus"),
+        (["snapshot", "-f", "x.json", "--kubeconfig", "nowhere"], "nowhere"),
+        (["certs", "dev", "--dir", "build/none", "--host", "not a host"], "is no DNS name or IP address"),
+        (["demo", "--snapshot", "nowhere.json"], "nowhere.json is not there"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_nonsense_is_answered_by_what_is_wrong_and_what_to_do(cli, words, says):
+    outcome = cli(*words)
+    assert outcome.code in (2, 3)
+    assert says in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.fault(67)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["explain", "version", "certs", "snapshot"]),
+    st.lists(st.text(max_size=12).filter(lambda word: not word.startswith("-")), max_size=3),
+)
+def test_no_words_at_all_make_a_traceback(capsys, tmp_path, command, words):
+    code = run([command, *words, *(["--snapshot", DEMO] if command == "explain" else [])])
+    printed = capsys.readouterr()
+    assert code in (0, 2, 3)
+    assert "Traceback" not in printed.err
+
+
+@pytest.mark.fault(67)
+@pytest.mark.parametrize("command", ["monitor", "sync"])
+def test_all_faults_of_a_configuration_are_told_before_anything_starts(cli, tmp_path, command):
+    file = tmp_path / "config.yaml"
+    file.write_text("mode: injekt\nidle: {windw: 5m}\nprometheus: {url: 'ftp://x'}\n")
+    extra = ["--snapshot-dir", str(tmp_path / "snapshot")] if command == "sync" else []
+    outcome = cli(command, "--config", str(file), *extra)
+    assert outcome.code == 2
+    for path in ("mode:", "idle.windw:", "prometheus.url:"):
+        assert path in outcome.err
+    assert not (tmp_path / "snapshot").exists()
+
+
+def test_a_cluster_that_does_not_answer_is_told_in_a_sentence(cli, closed_cluster, tmp_path):
+    outcome = cli("snapshot", "-f", str(tmp_path / "x.json"), "--kubeconfig", closed_cluster)
+    assert outcome.code == 3
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.count("\n") <= 2
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_certs_dev_writes_a_pair_and_says_where(cli, tmp_path):
+    outcome = cli("certs", "dev", "--dir", str(tmp_path / "tls"), "--host", "127.0.0.1")
+    assert outcome.code == 0
+    assert {file.name for file in (tmp_path / "tls").iterdir()} == {"ca.crt", "tls.crt", "tls.key"}
+    assert str(tmp_path / "tls" / "ca.crt") in outcome.out
+    assert cli("certs", "dev", "--dir", str(tmp_path / "tls")).code == 3
+
+
+# --- explain
+
+
+@pytest.mark.parametrize(
+    "name", ["shop/Deployment/nginx-demo", "shop/deploy/nginx-demo", "shop/deployments/nginx-demo"]
+)
+def test_explain_knows_kinds_as_kubectl_does(cli, name):
+    outcome = cli("explain", name, "--snapshot", DEMO)
+    assert outcome.code == 0
+    assert "side       spot" in outcome.out
+    assert "+  affinity:" in outcome.out
+
+
+def test_explain_tells_all_it_knows_as_json_and_yaml_alike(cli):
+    words = ["explain", "shop/deploy/nginx-demo", "--snapshot", DEMO, "-o"]
+    told = json.loads(cli(*words, "json").out)
+    assert yaml.safe_load(cli(*words, "yaml").out) == told
+    assert told["schemaVersion"] == 1
+    assert (told["side"], told["evidence"], told["decision"]) == ("spot", "idle", "spot-preferred")
+    assert {signal["name"] for signal in told["signals"]} == {"cpu", "received"}
+    assert {"value", "idleBelow", "activeAbove", "windowSeconds", "coverage"} <= set(told["signals"][0])
+    assert {operation["op"] for operation in told["patch"]} == {"add"}
+    assert told["consent"]["modeFrom"] == "default"
+
+
+def test_explain_of_a_busy_and_of_an_unknown_owner_says_why_nothing_happens(cli):
+    for name, evidence in (("checkout", "active"), ("reports", "unknown")):
+        told = json.loads(cli("explain", f"shop/deploy/{name}", "--snapshot", DEMO, "-o", "json").out)
+        assert (told["evidence"], told["decision"], told["patch"]) == (evidence, "never-moved", [])
+        assert told["reason"]
+
+
+def test_explain_under_observe_shows_what_would_happen(cli, tmp_path):
+    file = tmp_path / "observing.json"
+    file.write_bytes(encode_document(builders.idle_shop_snapshot(policy=builders.Policy())))
+    text = cli("explain", "shop/deploy/nginx-demo", "--snapshot", str(file)).out
+    assert "[observe]" in text
+    assert "With mode: inject, the next pod prefers spot nodes" in text
+    assert "+  affinity:" in text
+
+
+def test_explain_reads_the_directory_that_sync_keeps(cli, tmp_path):
+    from webhook.adapters.snapshots import DirectoryWriter
+
+    DirectoryWriter(tmp_path).write(builders.idle_shop_snapshot())
+    assert "side       spot" in cli("explain", "shop/deploy/nginx-demo", "--snapshot", str(tmp_path)).out
+
+
+def test_colour_only_where_it_is_wanted(cli, monkeypatch):
+    words = ["explain", "shop/deploy/nginx-demo", "--snapshot", DEMO, "--color"]
+    assert "\x1b[" not in cli(*words, "auto").out
+    assert "\x1b[" in cli(*words, "always").out

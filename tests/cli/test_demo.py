@@ -1,0 +1,114 @@
+"""The demonstration, and the three commands it ends with, pasted."""
+
+import os
+import re
+import shlex
+import ssl
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import ROOT
+from tests.parts.processes import ManagedProcess, release_port, reserve_port, wait_for
+
+PROGRAM = str(Path(sys.executable).with_name("spot-balancer"))
+
+
+@pytest.mark.parametrize("colour", ["never", "always"])
+def test_the_demonstration_shows_the_three_owners(process, colour):
+    outcome = process("demo", "--color", colour)
+    assert outcome.code == 0, outcome.err
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", outcome.out)
+    assert ("\x1b[" in outcome.out) == (colour == "always")
+    assert re.search(r"nginx-demo \(idle\): the next pod prefers spot nodes", plain)
+    assert re.search(r"checkout \(active\): the next pod is left exactly as it is", plain)
+    assert re.search(r"reports \(unknown\): .*\n  unknown is never idle", plain)
+    assert plain.count("without a patch: byte for byte") == 2
+    assert "+    nodeAffinity:" in plain
+    assert "capturedAt" not in plain
+    assert "now" in plain
+
+
+def test_its_three_commands_work_when_pasted(process, tmp_path):
+    text = process("demo").out.split("Try next:\n")[1]
+    explain, wide, serve = (shlex.split(line.strip()) for line in text.strip().splitlines())
+    assert {words[0] for words in (explain, wide, serve)} == {".venv/bin/spot-balancer"}
+    for words in (explain, wide):
+        done = subprocess.run([PROGRAM, *words[1:]], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        assert "The next pod" in done.stdout
+    port = reserve_port()
+    words = [word.replace("127.0.0.1:8443", f"127.0.0.1:{port}") for word in serve[1:]]
+    assert f"127.0.0.1:{port}" in words
+    server = ManagedProcess("serve", [PROGRAM, *words], log=tmp_path / "serve.log", environ=dict(os.environ))
+    try:
+        server.start()
+        server.wait_until(lambda: _ready(server.tail(), port), timeout_s=30)
+    finally:
+        server.stop()
+        release_port(port)
+
+
+def _ready(log: str, port: int) -> bool:
+    """Asked as the log says: with the throw-away CA it prints."""
+    ca = re.search(r"--cacert (\S+)", log)
+    context = ssl.create_default_context(cafile=ca[1]) if ca else None
+    with urllib.request.urlopen(f"https://127.0.0.1:{port}/readyz", context=context, timeout=2) as answer:
+        return answer.status == 200
+
+
+def test_the_throw_away_pair_is_private_and_goes_with_the_server(tmp_path):
+    port = reserve_port()
+    words = ["serve", "--snapshot", "examples/demo.snapshot.json", "--bind", f"127.0.0.1:{port}"]
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    server = ManagedProcess("serve", [PROGRAM, *words], log=tmp_path / "serve.log", environ=environ)
+    try:
+        server.start()
+        server.wait_until(lambda: _ready(server.tail(), port), timeout_s=30)
+        (folder,) = tmp_path.glob("spot-balancer-tls-*")
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert (folder / "tls.key").stat().st_mode & 0o777 == 0o600
+    finally:
+        server.stop()
+        release_port(port)
+    wait_for(lambda: not list(tmp_path.glob("spot-balancer-tls-*")), 10, "the folder to be gone")
+
+
+def test_with_a_tls_dir_it_writes_nothing_and_waits_for_the_pair(tmp_path):
+    from datetime import UTC, datetime
+
+    from webhook.adapters.certificates import make_pair
+
+    port, folder = reserve_port(), tmp_path / "tls"
+    folder.mkdir()
+    words = [
+        "serve",
+        "--snapshot",
+        "examples/demo.snapshot.json",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--tls-dir",
+        str(folder),
+    ]
+    server = ManagedProcess("serve", [PROGRAM, *words], log=tmp_path / "serve.log", environ=dict(os.environ))
+    try:
+        server.start()
+        server.wait_until(lambda: "waiting for the key pair" in server.tail(), timeout_s=30)
+        assert list(folder.iterdir()) == []
+        with pytest.raises(OSError, match="refused"):
+            urllib.request.urlopen(f"https://127.0.0.1:{port}/readyz", timeout=2)
+        files = make_pair(folder, ["127.0.0.1"], now=datetime.now(UTC))
+        context = ssl.create_default_context(cafile=str(files.ca_file))
+
+        def ready() -> bool:
+            with urllib.request.urlopen(f"https://127.0.0.1:{port}/readyz", context=context, timeout=2) as answer:
+                return answer.status == 200
+
+        server.wait_until(ready, timeout_s=30)
+        assert {file.name for file in folder.iterdir()} == {"ca.crt", "tls.crt", "tls.key"}
+    finally:
+        server.stop()
+        release_port(port)
