@@ -241,11 +241,34 @@ def test_a_thousand_terms_fall_back_to_a_wish():
         {"annotations": {"kubernetes.io/config.mirror": "abc"}},
         {"volumes": [{"name": "logs", "hostPath": {"path": "/var/log"}}]},
         {"priorityClassName": "system-node-critical"},
+        {"priority": 2_000_001_000},
     ],
     ids=lambda facts: next(iter(facts.values())) if "kind" in facts else next(iter(facts)),
 )
 def test_a_pod_that_has_its_place_is_left_there(facts):
     assert decide(make_pod(**facts)).changes is None
+
+
+@pytest.mark.fault(26)
+@pytest.mark.parametrize(
+    "label",
+    [
+        ("karpenter.sh/capacity-type", "on-demand"),
+        ("karpenter.sh/capacity-type", "reserved"),
+        ("cloud.google.com/gke-provisioning", "standard"),
+        ("scheduling.cast.ai/spot-fallback", "true"),
+    ],
+    ids="=".join,
+)
+@pytest.mark.parametrize("how", ["selector", "term"])
+def test_a_pod_may_ask_for_regular_nodes_in_any_providers_words(how, label):
+    """The spot nodes are known by another label: a demand for both would match no node at all."""
+    eks = (Requirement("eks.amazonaws.com/capacityType", "In", ("SPOT",)),)
+    key, value = label
+    term = {"matchExpressions": [expression(key, "In", value)]}
+    pod = make_pod(nodeSelector={key: value}) if how == "selector" else make_pod(affinity=required(term))
+    snapshot = make_snapshot(make_workload(), policy=REQUIRED, nodes=[make_node("spot-1", eks)])
+    assert decide(pod, snapshot).reason is Reason.CONTRADICTION
 
 
 # --- row 27: keys and values that need escaping
@@ -298,6 +321,11 @@ def test_a_declared_pool_of_unknown_architecture_is_guarded_too():
     after = patched(make_pod(), snapshot)
     assert oracle.feasible(after, AKS_NODE.labels, _raw(AKS_NODE))
     assert not oracle.feasible(after, AKS_ARM_NODE.labels, _raw(AKS_ARM_NODE))
+
+
+def test_a_namespace_nobody_has_seen_may_restrict_tolerations():
+    snapshot = make_snapshot(make_workload(), nodes=[AKS_NODE], namespaces=[])
+    assert decide(make_pod(), snapshot).reason is Reason.TOLERATIONS_RESTRICTED
 
 
 def test_foreign_taints_make_a_spot_node_no_destination_and_are_never_tolerated():

@@ -24,6 +24,8 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _MIRROR = "kubernetes.io/config.mirror"
 _WHITELIST = "scheduler.alpha.kubernetes.io/tolerationsWhitelist"
 _CRITICAL = ("system-cluster-critical", "system-node-critical")
+_SYSTEM_PRIORITY = 2_000_000_000
+"""Kubernetes keeps priorities from here on for itself; user-defined classes end at half of it."""
 
 
 class Reason(StrEnum):
@@ -136,7 +138,8 @@ def decide(request: PlacementRequest, snapshot: Snapshot, *, now: datetime, mode
         consent=allowed,
         policy=policy,
         fleet=spotpool.fleet(snapshot),
-        may_tolerate=namespace is None or _WHITELIST not in namespace.annotations,
+        # Where tolerations are restricted, one too many rejects the pod; a namespace not seen yet may be such a one.
+        may_tolerate=namespace is not None and _WHITELIST not in namespace.annotations,
     )
     side = _side(case, snapshot.meta.book_heartbeat, now)
     if isinstance(side, Reason):
@@ -153,7 +156,10 @@ _SKIPS: tuple[tuple[Reason, Callable[[Pod], bool]], ...] = (
     (Reason.ALREADY_DECIDED, lambda p: DECISION in (p.metadata.annotations or {})),
     (Reason.NO_CONTROLLER, lambda p: p.controller is None),
     (Reason.GATED, lambda p: bool(p.spec.scheduling_gates)),
-    (Reason.CRITICAL, lambda p: p.spec.priority_class_name in _CRITICAL),
+    (
+        Reason.CRITICAL,
+        lambda p: p.spec.priority_class_name in _CRITICAL or (p.spec.priority or 0) >= _SYSTEM_PRIORITY,
+    ),
     (Reason.HOST_PATH, lambda p: any(v.host_path is not None for v in p.spec.volumes or ())),
     (Reason.PINNED, affinity.is_pinned),
 )
@@ -247,7 +253,8 @@ def _to_spot(case: _Case) -> Decision:
     key, pod = case.workload.key, case.request.pod
     if not case.fleet.markers:
         return Decision(Reason.NO_SPOT_NODES, workload=key)
-    if affinity.contradicts(pod, case.fleet.markers):
+    # A pod may ask for regular nodes in the words of another provider than the spot nodes are known by.
+    if affinity.contradicts(pod, ((*marker, *spotpool.NEVER_ON_SPOT) for marker in case.fleet.markers)):
         return Decision(Reason.CONTRADICTION, workload=key)
     if not case.workload.surging and not _drawn(case):
         changes = Changes(annotations=_stamps(case, Side.REGULAR, "max-spot"))

@@ -97,6 +97,11 @@ _BLOCKING = ("NoSchedule", "NoExecute")
 
 Marker = tuple[Requirement, ...]
 
+NEVER_ON_SPOT: Marker = tuple(Requirement(row.label, "NotIn", row.regular) for row in PROVIDERS if row.regular) + tuple(
+    Requirement(row.unless[0], "NotIn", (row.unless[1],)) for row in PROVIDERS if row.unless is not None
+)
+"""What holds on every node that we call spot: no provider's word says the opposite. Never written into a pod."""
+
 
 class Recognition(Value, frozen=True):
     """``marker`` is what an affinity says to mean this node; ``problem`` what a person should look at."""

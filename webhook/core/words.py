@@ -32,7 +32,7 @@ MEANING: dict[Reason, str] = {
     Reason.NO_SPOT_NODES: "is left as it is: the cluster shows no spot node",
     Reason.NO_SPOT_CAPACITY: "is left as it is: no spot node is ready for it",
     Reason.NO_READY_POD: "is left as it is: without a Ready pod nobody knows its architecture, and the spot nodes are tainted",
-    Reason.TOLERATIONS_RESTRICTED: "is left as it is: its namespace restricts tolerations, and the spot nodes are tainted",
+    Reason.TOLERATIONS_RESTRICTED: "is left as it is: its namespace restricts tolerations or is not known yet, and the spot nodes are tainted",
     Reason.TOO_MANY_TERMS: "is left as it is: its affinity would grow too large",
     Reason.NO_SNAPSHOT: "is left as it is: the server has no snapshot yet",
     Reason.NOT_A_POD_CREATION: "is left as it is: nothing but the creation of a pod is decided",
