@@ -39,7 +39,7 @@ class IdlePolicy(Value, frozen=True, omit_defaults=False):
     """When a workload counts as idle. Every signal must be low; any one high means active."""
 
     window: timedelta = timedelta(minutes=60)
-    """Look-back. On real traces the largest value of one hour predicts the next with precision 0.97; shorter windows flap."""
+    """Look-back. An hour sees what runs every hour; a shorter one calls its pauses idle and flaps."""
     rate_window: timedelta = timedelta(minutes=5)
     """Range of each rate: five scrapes of the common 60 s, so that one lost scrape leaves a value."""
     step: timedelta = timedelta(minutes=1)
