@@ -95,7 +95,7 @@ _WORLDS = {
     Reason.NO_SPOT_NODES: ({}, make_snapshot(make_workload(), nodes=[make_node("regular-1")])),
     Reason.NO_SPOT_CAPACITY: (
         {},
-        make_snapshot(make_workload(), nodes=[make_node("spot-1", KARPENTER_SPOT, ready=False)]),
+        make_snapshot(make_workload(), nodes=[make_node("spot-1", KARPENTER_SPOT, taints=(Taint("tenant", "b"),))]),
     ),
     Reason.NO_READY_POD: ({}, make_snapshot(make_workload(ready_platforms=()), nodes=[AKS_NODE])),
     Reason.TOLERATIONS_RESTRICTED: (
@@ -334,11 +334,20 @@ def test_foreign_taints_make_a_spot_node_no_destination_and_are_never_tolerated(
     assert decision.reason is Reason.NO_SPOT_CAPACITY
 
 
-def test_required_without_a_destination_is_not_even_wished():
-    gone = make_snapshot(
-        make_workload(), policy=REQUIRED, nodes=[make_node("spot-1", KARPENTER_SPOT, schedulable=False)]
-    )
-    assert decide(make_pod(), gone).changes is None
+@pytest.mark.parametrize("state", [{"ready": False}, {"schedulable": False}], ids=["not ready", "cordoned"])
+@pytest.mark.parametrize(
+    ("marker", "taints"), [(KARPENTER_SPOT, ()), (AKS_SPOT, (AKS_TAINT,))], ids=["open", "tainted"]
+)
+def test_required_is_only_wished_while_there_is_no_destination(state, marker, taints):
+    """The demand would leave the pod Pending; the wish keeps it on spot's side for when the pool is back."""
+    gone = make_snapshot(make_workload(), policy=REQUIRED, nodes=[make_node("spot-1", marker, taints=taints, **state)])
+    decision = decide(make_pod(), gone)
+    assert decision.reason is Reason.SPOT_PREFERRED
+    assert decision.changes.required == ()
+    assert [t.key for t in decision.changes.tolerations] == [t.key for t in taints]
+
+
+def test_required_where_a_pool_can_grow_is_demanded_before_its_first_node():
     pool = SpotPool("cheap", KARPENTER_SPOT)
     growable = make_snapshot(
         make_workload(), nodes=[], policy=Policy(mode=Mode.INJECT, placement=PlacementMode.REQUIRED, spot_pools=(pool,))
@@ -346,8 +355,11 @@ def test_required_without_a_destination_is_not_even_wished():
     assert decide(make_pod(), growable).reason is Reason.SPOT_REQUIRED
 
 
-def test_a_surge_demands_its_side_whatever_the_policy_wishes():
-    assert decide(make_pod(), make_snapshot(make_workload(surging=True))).reason is Reason.SPOT_REQUIRED
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_surge_demands_its_side_whatever_the_policy_wishes(ready):
+    """Also while no node is ready: the mover waits, and takes the demand back when its patience ends."""
+    snapshot = make_snapshot(make_workload(surging=True), nodes=[make_node("spot-1", KARPENTER_SPOT, ready=ready)])
+    assert decide(make_pod(), snapshot).reason is Reason.SPOT_REQUIRED
 
 
 def test_two_kinds_of_spot_are_two_alternatives():
@@ -395,11 +407,35 @@ def test_a_burst_judged_on_one_old_snapshot_ends_near_the_share():
     assert abs(went - 100) <= 4 * 7.1
 
 
+def test_the_first_pod_after_a_scale_from_nought_is_not_refused():
+    assert decide(make_pod(), of_max("100%", replicas=0, pods=0)).reason is Reason.SPOT_PREFERRED
+
+
 @given(st.text(min_size=1, max_size=40), st.integers(0, 10))
 def test_a_single_successor_is_told_by_the_count_and_not_by_chance(uid, on_spot):
     snapshot = of_max("30%", replicas=10, pods=9, pods_on_spot=on_spot)
     expected = Reason.SPOT_PREFERRED if on_spot < 3 else Reason.MAX_SPOT
     assert decide(make_pod(), snapshot, uid=uid).reason is expected
+
+
+@pytest.mark.parametrize("running", [0, 1, 3])
+def test_each_pod_of_a_kind_without_replicas_is_drawn_by_itself(running):
+    """A CronJob has no pod when its next one comes: half of one is none, and it would never go."""
+    job = ControllerRef("Job", "nightly-1", "uid-job")
+    workload = make_workload("nightly", kind="CronJob", replicas=None, pods=running, controllers=(job,))
+    snapshot = make_snapshot(workload, policy=Policy(mode=Mode.INJECT, max_spot="50%"))
+    pod = make_pod("nightly-1", "Job")
+    went = sum(decide(pod, snapshot, uid=f"uid-{n}").reason is Reason.SPOT_PREFERRED for n in range(200))
+    assert abs(went - 100) <= 4 * 7.1
+
+
+@pytest.mark.parametrize(("on_spot", "reason"), [(1, Reason.SPOT_PREFERRED), (2, Reason.MAX_SPOT)])
+def test_a_count_holds_for_kinds_without_replicas_too(on_spot, reason):
+    job = ControllerRef("Job", "nightly-1", "uid-job")
+    counts = {"replicas": None, "pods": on_spot, "pods_on_spot": on_spot}
+    workload = make_workload("nightly", kind="CronJob", controllers=(job,), **counts)
+    snapshot = make_snapshot(workload, policy=Policy(mode=Mode.INJECT, max_spot="2"))
+    assert decide(make_pod("nightly-1", "Job"), snapshot).reason is reason
 
 
 def test_a_draw_that_says_no_is_stamped_so_that_a_second_call_does_not_draw_again():

@@ -63,7 +63,7 @@ class Reason(StrEnum):
     WAKING = "waking"  # its replicas just rose
     # Nowhere to go.
     NO_SPOT_NODES = "no-spot-nodes"
-    NO_SPOT_CAPACITY = "no-spot-capacity"  # none Ready, or all behind foreign taints or another architecture
+    NO_SPOT_CAPACITY = "no-spot-capacity"  # all behind foreign taints, or of another architecture and tainted
     NO_READY_POD = "no-ready-pod"  # nobody knows yet on which architecture it runs
     TOLERATIONS_RESTRICTED = "tolerations-restricted"
     TOO_MANY_TERMS = "too-many-terms"
@@ -262,7 +262,8 @@ def _to_spot(case: _Case) -> Decision:
     route = _route(case)
     if isinstance(route, Reason):
         return Decision(route, workload=key)
-    if case.workload.surging or case.consent.placement is PlacementMode.REQUIRED:
+    # A demand that no node can meet leaves the pod Pending; a surge wants just that, for as long as it is patient.
+    if case.workload.surging or (case.consent.placement is PlacementMode.REQUIRED and case.fleet.is_awake):
         demanded = _demanded(case, route)
         if affinity.fits(pod, demanded):
             stamps = _stamps(case, Side.SPOT, "required")
@@ -357,13 +358,21 @@ def _drawn(case: _Case) -> bool:
     With nobody there yet the chance is the share itself, so that a burst judged on one old
     snapshot ends near it; for a single successor it is nought or one.
     """
-    wanted = case.workload.replicas or max(case.workload.pods, 1)
-    left = consent.allowed_on_spot(case.consent.max_spot, wanted) - case.workload.pods_on_spot
-    coming = max(1, wanted - case.workload.pods)
+    left, coming = _shares_left(case.workload, case.consent.max_spot)
     if left >= coming:
         return True
     ticket = int.from_bytes(hashlib.sha256(case.request.uid.encode("utf-8", "replace")).digest()[:8], "big")
     return ticket * coming < left << 64
+
+
+def _shares_left(workload: Workload, max_spot: str) -> tuple[int, int]:
+    """(how many more may go to spot, of how many that are to come)."""
+    if workload.replicas is None and max_spot.endswith("%"):
+        # Nobody knows how many a CronJob will ever have at once, so each of its pods is drawn by itself.
+        return consent.allowed_on_spot(max_spot, 100), 100
+    # At least the one that is just being created: a snapshot may still say none.
+    wanted = workload.replicas or workload.pods + 1
+    return consent.allowed_on_spot(max_spot, wanted) - workload.pods_on_spot, max(1, wanted - workload.pods)
 
 
 def _stamps(case: _Case, side: Side, how: str) -> dict[str, str]:

@@ -216,7 +216,8 @@ class Fleet(Value, frozen=True):
     ``markers`` are the alternatives that spot nodes and declared pools show, ordered and distinct;
     ``open_markers`` those with a destination that asks for no toleration. ``guarded`` are the
     destinations behind marker taints, distinct, as (platform, taints); the platform is None for a
-    declared pool, whose nodes nobody has seen. ``behind_taints`` are the platforms of all spot nodes
+    declared pool, whose nodes nobody has seen. Where there is no destination now, both tell of the nodes
+    that would be one, were they Ready and not cordoned, and ``is_awake`` is False: enough for a wish. ``behind_taints`` are the platforms of all spot nodes
     with blocking taints, usable or not: what a toleration might open.
     """
 
@@ -226,16 +227,17 @@ class Fleet(Value, frozen=True):
     behind_taints: frozenset[Platform] = frozenset()
     platforms: frozenset[Platform] = frozenset()
     destinations: int = 0
+    is_awake: bool = False
 
 
 def destination(node: Node, *, policy: Policy) -> bool:
     """Whether a spot-bound pod may be sent there: spot, Ready, not cordoned, and no taint that is not a marker's."""
-    return (
-        node.capacity_type is CapacityType.SPOT
-        and node.ready
-        and node.schedulable
-        and all(tolerable(taint, policy=policy) for taint in blocking(node.taints))
-    )
+    return node.capacity_type is CapacityType.SPOT and node.ready and node.schedulable and _is_ours(node, policy=policy)
+
+
+def _is_ours(node: Node, *, policy: Policy) -> bool:
+    """Not a tenant's, and not being emptied."""
+    return all(tolerable(taint, policy=policy) for taint in blocking(node.taints))
 
 
 _fleets: "WeakKeyDictionary[Snapshot, Fleet]" = WeakKeyDictionary()
@@ -252,7 +254,9 @@ def fleet(snapshot: Snapshot) -> Fleet:
 def _survey(snapshot: Snapshot) -> Fleet:
     policy = snapshot.meta.policy
     spot = [node for node in snapshot.nodes.values() if node.capacity_type is CapacityType.SPOT]
-    ways = [node for node in spot if destination(node, policy=policy)]
+    destinations = [node for node in spot if destination(node, policy=policy)]
+    is_awake = bool(destinations or policy.spot_pools)
+    ways = destinations if is_awake else [node for node in spot if _is_ours(node, policy=policy)]
     unguarded = {n.marker for n in ways if not blocking(n.taints)}
     unguarded |= {p.marker for p in policy.spot_pools if not blocking(p.taints)}
     guarded: dict[tuple[Platform | None, tuple[Taint, ...]], None] = {
@@ -266,7 +270,8 @@ def _survey(snapshot: Snapshot) -> Fleet:
         # Cordoned and NotReady nodes too: a toleration outlives the moment.
         behind_taints=frozenset(n.platform for n in spot if blocking(n.taints)),
         platforms=frozenset(n.platform for n in spot),
-        destinations=len(ways),
+        destinations=len(destinations),
+        is_awake=is_awake,
     )
 
 

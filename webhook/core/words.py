@@ -30,7 +30,7 @@ MEANING: dict[Reason, str] = {
     Reason.OLD_BOOK: "is left as it is: the monitor has not run for too long; look at its CronJob",
     Reason.WAKING: "is left as it is: its owner's replicas just rose, so it may be waking",
     Reason.NO_SPOT_NODES: "is left as it is: the cluster shows no spot node",
-    Reason.NO_SPOT_CAPACITY: "is left as it is: no spot node is ready for it",
+    Reason.NO_SPOT_CAPACITY: "is left as it is: the spot nodes are behind taints of others, or of another architecture than it runs on",
     Reason.NO_READY_POD: "is left as it is: without a Ready pod nobody knows its architecture, and the spot nodes are tainted",
     Reason.TOLERATIONS_RESTRICTED: "is left as it is: its namespace restricts tolerations or is not known yet, and the spot nodes are tainted",
     Reason.TOO_MANY_TERMS: "is left as it is: its affinity would grow too large",
