@@ -1,4 +1,7 @@
-"""Each reason by the pod and the world that give it, and what the laws leave open: draws, destinations, doubts."""
+"""Each reason by the pod and the world that give it, and what the laws leave open: draws, destinations, doubts.
+
+It is long because one table of reasons and worlds serves all of it.
+"""
 
 from datetime import timedelta
 
