@@ -98,3 +98,42 @@ def test_a_number_larger_than_any_float_is_refused_where_floats_are_asked_for():
     with pytest.raises(QuantityError):
         quantity.to_float("1e9999")
     assert quantity.to_float("250m") == 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("1000m", "1"),
+        ("0.25", "250m"),
+        ("1.5Gi", "1536Mi"),
+        ("1024Mi", "1Gi"),
+        ("0.5Ki", "512"),
+        ("2.9296875Ki", "3000"),
+        ("0.1Gi", "107374182400m"),
+        ("1e3", "1e3"),
+        ("1E4", "10e3"),
+        ("1500e0", "1500"),
+        ("1e-3", "1e-3"),
+        ("0e9", "0"),
+        ("0Ki", "0"),
+        ("-0.5", "-500m"),
+        ("12E", "12E"),
+        ("123456789n", "123456789n"),
+        ("0.1n", "1n"),
+        ("-51.3105u", "-51311n"),
+    ],
+)
+def test_the_canonical_form_is_the_api_servers(text, written):
+    assert quantity.canonical(text) == written
+
+
+@given(
+    st.sampled_from(["", "-"]),
+    st.integers(0, 10**12),
+    st.sampled_from(["", "n", "u", "m", "k", "M", "E", "Ki", "Gi", "Ei", "e3", "E-6", "e0", "e7"]),
+)
+def test_the_canonical_form_keeps_value_and_form_and_is_its_own(sign, number, suffix):
+    text = f"{sign}{number}{suffix}"
+    written = quantity.canonical(text)
+    assert quantity.parse(written) == quantity.parse(text)
+    assert quantity.canonical(written) == written

@@ -17,13 +17,19 @@ _FORM = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-
 _LONGEST = 64
 
 
-@lru_cache(maxsize=4096)
-def parse(text: str) -> Fraction:
-    """The exact value of a quantity. Raises QuantityError."""
+def _parts(text: str) -> tuple[str, str, str | None, str | None]:
+    """(sign, digits, suffix, exponent). Raises QuantityError."""
     match = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
         raise QuantityError(f"{text[:_LONGEST]!r} is no Kubernetes quantity, such as 250m, 1Gi or 1e3")
     sign, digits, suffix, exponent = match.groups()
+    return sign, digits, suffix, exponent
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Fraction:
+    """The exact value of a quantity. Raises QuantityError."""
+    sign, digits, suffix, exponent = _parts(text)
     number = Fraction(digits.rstrip(".") if digits != "." else "0")
     if suffix in _BINARY:
         number *= 2 ** _BINARY[suffix]
@@ -42,12 +48,11 @@ def to_float(text: str) -> float:
 
 
 def render(value: Fraction, *, binary: bool = False) -> str:
-    """The shortest quantity that parses back to ``value`` (rounded up to a nano, as Kubernetes does).
+    """The shortest quantity that parses back to ``value`` (rounded to a nano away from nought, as Kubernetes does).
 
     ``binary`` prefers ``Ki``..``Ei`` where they divide the value, as memory is written.
     """
-    nanos = -((-value * 10**9) // 1)
-    exact = Fraction(nanos, 10**9)
+    exact = Fraction(_nanos(value), 10**9)
     if binary and exact.denominator == 1 and exact:
         for suffix, power in reversed(_BINARY.items()):
             if exact % 2**power == 0:
@@ -57,3 +62,33 @@ def render(value: Fraction, *, binary: bool = False) -> str:
         if scaled.denominator == 1 and (scaled or suffix == ""):
             return f"{scaled.numerator}{suffix}"
     raise AssertionError("a whole number of nanos always has the suffix n")
+
+
+def _nanos(value: Fraction) -> int:
+    away = -((-abs(value) * 10**9) // 1)
+    return int(away if value >= 0 else -away)
+
+
+def canonical(text: str) -> str:
+    """The quantity as the API server writes it back: in the form it was given, without a fraction. Raises QuantityError.
+
+    One difference: the API server caps values that it cannot hold in 64 bits, and this is exact.
+    """
+    _, _, suffix, exponent = _parts(text)
+    value = parse(text)
+    if exponent is not None:
+        return _with_exponent(value)
+    whole = value.denominator == 1
+    if suffix not in _BINARY or not whole or abs(value) < 1024:
+        # A small or broken number of bytes would lose digits as Ki.
+        return render(value)
+    binary = render(value, binary=True)
+    return binary if binary.endswith("i") else str(value)
+
+
+def _with_exponent(value: Fraction) -> str:
+    """Mantissa whole, exponent a multiple of three, none for nought."""
+    nanos, exponent = _nanos(value), -9
+    while nanos and nanos % 1000 == 0:
+        nanos, exponent = nanos // 1000, exponent + 3
+    return f"{nanos}e{exponent}" if nanos and exponent else str(nanos)
