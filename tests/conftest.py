@@ -5,6 +5,7 @@ tested if its end-to-end tests did not run. `SPOT_BALANCER_HYPOTHESIS` picks the
 """
 
 import importlib.util
+import logging
 import os
 import re
 
@@ -46,3 +47,12 @@ def _forbid_skip(report):
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid}: nothing may be skipped in this run, yet: {reason}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _own_logging():
+    """A command that sets up its process's logs must not do so for the tests that come after it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
