@@ -66,6 +66,41 @@ def test_the_key_and_its_folder_are_private(tmp_path):
     assert stat.S_IMODE(files.key.parent.stat().st_mode) == 0o700
 
 
+def test_a_leaf_tells_its_names_its_times_and_a_serial_of_128_bits(tmp_path):
+    one = certificates.inspect(certificates.make_pair(tmp_path / "a", ["::1", "x.example"], now=NOW).certificate)
+    other = certificates.inspect(certificates.make_pair(tmp_path / "b", ["::1"], now=NOW).certificate)
+    assert one.hosts == ("::1", "x.example")
+    whole = NOW.replace(microsecond=0)
+    assert (one.not_before, one.not_after) == (whole - timedelta(minutes=5), whole + certificates.LEAF_LIFE)
+    assert int(one.serial, 16).bit_length() == 128
+    assert one.serial != other.serial
+
+
+def test_a_strict_verifier_accepts_the_chain_for_a_server_and_for_nothing_else(tmp_path):
+    """By the library's own path validation, which follows the rules of the web's certificates."""
+    from cryptography import x509
+    from cryptography.x509 import verification
+
+    files = certificates.make_pair(tmp_path / "tls", ["shop.example"], now=NOW)
+    ca, leaf = (x509.load_pem_x509_certificate(file.read_bytes()) for file in (files.ca_file, files.certificate))
+    builder = verification.PolicyBuilder().store(verification.Store([ca])).time(NOW)
+    chain = builder.build_server_verifier(x509.DNSName("shop.example")).verify(leaf, [])
+    assert chain == [leaf, ca]
+    with pytest.raises(verification.VerificationError):
+        builder.build_server_verifier(x509.DNSName("else.example")).verify(leaf, [])
+    with pytest.raises(verification.VerificationError):
+        builder.build_client_verifier().verify(leaf, [])
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_what_holds_no_certificate_is_told(tmp_path, content):
+    file = tmp_path / "tls.crt"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(InputError, match=r"tls\.crt"):
+        certificates.inspect(file)
+
+
 def test_a_pair_that_is_there_is_never_written_over(tmp_path):
     files = certificates.make_pair(tmp_path, ["127.0.0.1"], now=NOW)
     before = [file.read_bytes() for file in (files.ca_file, files.certificate, files.key)]

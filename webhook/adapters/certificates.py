@@ -7,6 +7,7 @@ cluster the chart or cert-manager makes the pair.
 import ipaddress
 import os
 import re
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +33,29 @@ class PairFiles:
     ca_file: Path
     certificate: Path
     key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PairFacts:
+    """What a chain's leaf says: names in the certificate's order, both times aware UTC, the serial as hex."""
+
+    hosts: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    serial: str
+
+
+def inspect(certificate: Path) -> PairFacts:
+    """Read the leaf of a PEM chain. Raises InputError where there is none."""
+    try:
+        leaf = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        hosts = tuple(str(name.value) for name in names)
+    except OSError as exc:
+        raise InputError(f"{certificate}: cannot be read ({exc.strerror})") from exc
+    except (ValueError, x509.ExtensionNotFound) as exc:
+        raise InputError(f"{certificate}: no certificate with names of its own") from exc
+    return PairFacts(hosts, leaf.not_valid_before_utc, leaf.not_valid_after_utc, f"{leaf.serial_number:032x}")
 
 
 def make_pair(directory: Path, hosts: Iterable[str], *, now: datetime) -> PairFiles:
@@ -79,7 +103,7 @@ def _builder(
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(secrets.randbits(127) | 1 << 127)
         .not_valid_before(now - _SKEW)
         .not_valid_after(now + life)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -21,7 +21,9 @@ def command() -> None:
 )
 def dev(directory: Path, hosts: tuple[str, ...]) -> None:
     """Write ca.crt, tls.crt and tls.key for a laptop: valid for 30 days, its CA's key forgotten."""
-    from webhook.adapters.certificates import make_pair  # noqa: PLC0415
+    from webhook.adapters.certificates import inspect, make_pair  # noqa: PLC0415
 
     files = make_pair(directory, hosts, now=clock())
+    facts = inspect(files.certificate)
     click.echo(f"certificate  {files.certificate}\nkey          {files.key}\nCA to trust  {files.ca_file}")
+    click.echo(f"for          {', '.join(facts.hosts)}\nuntil        {facts.not_after:%Y-%m-%d %H:%M:%S}Z")
