@@ -140,6 +140,23 @@ def test_a_file_with_any_fault_is_refused_whole_and_names_its_source():
         load("mode: inject\nplacement: maybe", source="config.yaml")
 
 
+def test_what_contradicts_itself_is_told_beside_the_other_faults():
+    faults = faults_of("mode: injekt\nidle: {rateWindow: 2m, leaveWindow: 2h}\nsides: {evidenceTtl: never}")
+    assert [fault.split(":")[0] for fault in faults] == [
+        "mode",
+        "sides.evidenceTtl",
+        "idle.rateWindow",
+        "idle.leaveWindow",
+    ]
+
+
+def test_the_example_is_a_configuration_without_a_fault_that_only_observes():
+    found = load((Path(__file__).parents[1] / "examples" / "config.yaml").read_text(), source="examples/config.yaml")
+    assert found.policy.mode is Mode.OBSERVE
+    assert found.prometheus is not None
+    assert set(Policy().excluded_namespaces) < set(found.policy.excluded_namespaces)
+
+
 def test_a_huge_file_is_refused_before_it_is_parsed():
     assert "larger" in faults_of("a" * (configuration.MAX_BYTES + 1))[0]
 

@@ -53,8 +53,8 @@ def load(text: str, *, source: str) -> Configuration:
     values = _section(whole, "", _TOP, faults)
     prometheus = values.pop("prometheus", None)
     policy = Policy(**values)
-    if not faults:
-        faults += _contradictions(policy)
+    # A section with a fault stands at its defaults here, which do not contradict each other.
+    faults += _contradictions(policy)
     settings = PrometheusSettings(**prometheus) if prometheus and "url" in prometheus else None
     if prometheus is not None and settings is None and not any(f.startswith("prometheus") for f in faults):
         faults.append("prometheus.url: missing; expected http(s)://host[:port][/prefix]")
