@@ -5,7 +5,10 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code: 0 fine, 1 work not done, 2 usage, 3 any other trouble."""
+    """Run the command line and leave with its exit code: 0 fine, 2 usage, 3 any other trouble.
+
+    Click adds 1, in silence, for a reader such as `head` that has gone away.
+    """
     from webhook.cli.root import run  # noqa: PLC0415 - so that importing this module does nothing
 
     name = Path(sys.argv[0]).name

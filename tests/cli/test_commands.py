@@ -1,8 +1,11 @@
 """Every command explains itself, answers nonsense with one sentence, and keeps to its exit codes."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ from tests.cli.conftest import ROOT
 from tests.parts.processes import reserve_port
 from webhook import __version__
 from webhook.cli.root import COMMANDS, run
+from webhook.core.model import Side
+from webhook.jobs.monitor import MonitorReport, SideChange
 from webhook.wire.snapshot import encode_document
 
 DEMO = "examples/demo.snapshot.json"
@@ -88,6 +93,14 @@ def test_version_stays_quick_because_it_loads_neither_client_nor_server():
         (["serve", "--snapshot", "nowhere.json"], "spot-balancer snapshot"),
         (["serve", "--snapshot", DEMO, "--bind", "8443"], "is not HOST:PORT"),
         (["serve", "--snapshot", DEMO, "--bind", "host:99999"], "is not HOST:PORT"),
+        (["serve", "--snapshot", DEMO, "--bind", "host:" + "9" * 5000], "is not HOST:PORT"),
+        (["serve", "--snapshot", DEMO, "--bind", "nowhere.invalid:0"], "cannot listen on nowhere.invalid:0"),
+        (["serve", "--snapshot", "README.md"], "README.md: no Snapshot"),
+        (["serve", "--snapshot", DEMO, "--tls-dir", "README.md"], "README.md is no folder"),
+        (["sync", "--snapshot-dir", "build", "--ops-bind", "x"], "Invalid value for --ops-bind"),
+        (["sync", "--snapshot-dir", "README.md", "--ops-bind", "127.0.0.1:0"], "cannot keep a snapshot there"),
+        (["explain", "a/b/c", "--snapshot", "docs"], "docs holds no snapshot"),
+        (["demo", "--snapshot", "docs"], "docs holds no snapshot"),
         (["monitor", "--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (["monitor"], "no Prometheus"),
         (["snapshot", "-f", "x.json", "--kubeconfig", "nowhere"], "nowhere"),
@@ -135,6 +148,30 @@ def test_a_cluster_that_does_not_answer_is_told_in_a_sentence(cli, closed_cluste
     assert outcome.err.startswith("error: ")
     assert outcome.err.count("\n") <= 2
     assert not (tmp_path / "x.json").exists()
+
+
+@pytest.mark.fault(67)
+@pytest.mark.parametrize("command", ["serve", "sync"])
+def test_a_port_in_use_is_told_at_once(cli, tmp_path, command):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        words = {
+            "serve": ["serve", "--snapshot", DEMO, "--bind", bind],
+            "sync": ["sync", "--snapshot-dir", str(tmp_path / "snapshot"), "--ops-bind", bind],
+        }
+        outcome = cli(*words[command])
+    assert outcome.code == 3
+    assert f"cannot listen on {bind} (Address already in use); choose another --" in outcome.err
+    assert not (tmp_path / "snapshot").exists()
+
+
+def test_a_reader_that_has_enough_is_answered_by_silence():
+    line = [sys.executable, "-m", "webhook", "explain", "shop/deploy/nginx-demo", "--snapshot", DEMO, "-o", "wide"]
+    near, far = os.pipe()
+    os.close(near)
+    done = subprocess.run(line, stdout=far, stderr=subprocess.PIPE, timeout=60, check=False, cwd=ROOT)
+    os.close(far)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_certs_dev_writes_a_pair_and_says_where(cli, tmp_path):
@@ -191,6 +228,52 @@ def test_explain_reads_the_directory_that_sync_keeps(cli, tmp_path):
 
     DirectoryWriter(tmp_path).write(builders.idle_shop_snapshot())
     assert "side       spot" in cli("explain", "shop/deploy/nginx-demo", "--snapshot", str(tmp_path)).out
+
+
+@pytest.mark.parametrize("output", ["table", "wide", "json", "yaml"])
+def test_explain_prints_as_it_was_agreed(cli, tmp_path, output):
+    """Set RENEW_GOLDEN=1 to write the files anew, then read the difference."""
+    file = tmp_path / "shop.json"
+    file.write_bytes(encode_document(builders.idle_shop_snapshot()))
+    text = cli("explain", "shop/deploy/nginx-demo", "--snapshot", str(file), "-o", output).out
+    golden = Path(__file__).parent / "golden" / f"explain.{output}.txt"
+    if os.environ.get("RENEW_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("output", ["table", "json", "yaml"])
+def test_a_run_of_the_monitor_prints_as_it_was_agreed(capsys, output):
+    from webhook.cli.monitor import _print
+
+    change = SideChange("shop/Deployment/nginx-demo", before=Side.REGULAR, after=Side.SPOT, reason="CPU at most 1m")
+    report = MonitorReport(
+        builders.NOW,
+        builders.NOW + timedelta(seconds=2),
+        workloads=3,
+        idle=1,
+        active=1,
+        unknown=1,
+        unknown_reasons={"no-samples": 1},
+        changes=(change,),
+        missing_kinds=("CronJob",),
+    )
+    _print(report, output, dry_run=True)
+    text = capsys.readouterr().out
+    golden = Path(__file__).parent / "golden" / f"monitor.{output}.txt"
+    if os.environ.get("RENEW_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("word", ["sts", "StatefulSet", "statefulsets"])
+def test_explain_knows_stateful_sets_and_cron_jobs_by_their_short_names_too(cli, tmp_path, word):
+    file = tmp_path / "kinds.json"
+    workloads = [builders.make_workload("thing", kind=kind) for kind in ("StatefulSet", "CronJob")]
+    file.write_bytes(encode_document(builders.make_snapshot(*workloads)))
+    for one, kind in ((word, "StatefulSet"), ("cj", "CronJob"), ("CronJobs", "CronJob")):
+        told = json.loads(cli("explain", f"shop/{one}/thing", "--snapshot", str(file), "-o", "json").out)
+        assert told["workload"] == f"shop/{kind}/thing"
 
 
 def test_colour_only_where_it_is_wanted(cli, monkeypatch):

@@ -3,6 +3,8 @@
 import os
 import re
 import shlex
+import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -30,6 +32,25 @@ def test_the_demonstration_shows_the_three_owners(process, colour):
     assert "+    nodeAffinity:" in plain
     assert "capturedAt" not in plain
     assert "now" in plain
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_whatever_ends_it_ends_its_server_and_leaves_no_key(tmp_path, number):
+    line = [PROGRAM, "demo"]
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(line, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as demo:
+        port = wait_for(lambda: _port_in(tmp_path), 30, "the server to listen", every_s=0.005)
+        demo.send_signal(number)
+        assert demo.wait(20) == 128 + number
+    assert not list(tmp_path.glob("spot-balancer-*"))
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=2):
+        pass
+
+
+def _port_in(folder: Path) -> int:
+    (log,) = folder.glob("spot-balancer-demo-*/server.log")
+    found = re.search(r'"message": "listening".*?"port": (\d+)', log.read_text())
+    return int(found[1]) if found else 0
 
 
 def test_its_three_commands_work_when_pasted(process, tmp_path):

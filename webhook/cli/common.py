@@ -1,6 +1,8 @@
 """What several commands share: kubectl's flags, reading the world, output formats."""
 
+import contextlib
 import json
+import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 FORMATS = ("table", "wide", "json", "yaml")
 BOOK = "spot-balancer"
+USAGE, TROUBLE = 2, 3
 
 
 def clock() -> datetime:
@@ -82,6 +85,37 @@ def read_configuration(file: Path | None) -> Configuration:
         return load(file.read_text(encoding="utf-8"), source=str(file))
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError(f"{file}: cannot be read ({getattr(exc, 'strerror', None) or 'not UTF-8'})") from exc
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """A captured file, or the directory that sync keeps. Raises InputError, SnapshotError."""
+    from webhook.adapters.snapshots import META, load  # noqa: PLC0415
+
+    if path.is_dir() and not (path / META).exists():
+        raise InputError(f"{path} holds no snapshot; `spot-balancer sync --snapshot-dir {path}` keeps one there")
+    return load(path)
+
+
+def parse_bind(bind: str, *, option: str = "--bind") -> tuple[str, int]:
+    """``HOST:PORT``; an IPv6 address stands in brackets."""
+    host, colon, port = bind.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    # Five digits hold every port; more may be more than int() takes.
+    if not colon or not host or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
+        raise click.BadParameter(f"{bind!r} is not HOST:PORT, as in 127.0.0.1:8443", param_hint=option)
+    return host, int(port)
+
+
+def check_free(host: str, port: int, *, option: str = "--bind") -> None:
+    """Told now, in a sentence, rather than by the server's fifth attempt. Raises InputError."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with contextlib.closing(socket.socket(family, kind)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError) as exc:
+        why = getattr(exc, "strerror", None) or str(exc)
+        raise InputError(f"cannot listen on {host}:{port} ({why}); choose another {option}") from exc
 
 
 def capture_cluster(access: Access, configuration: Configuration) -> Snapshot:

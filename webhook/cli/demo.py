@@ -4,6 +4,7 @@ import http.client
 import importlib.util
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -11,16 +12,15 @@ import tempfile
 import time
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from webhook.adapters.certificates import PairFiles, make_pair
-from webhook.adapters.snapshots import load
 from webhook.cli import render
-from webhook.cli.common import clock, is_colourful, rows
+from webhook.cli.common import clock, is_colourful, read_snapshot, rows
 from webhook.core import patch
 from webhook.core.model import Evidence, Workload
 from webhook.core.rehearsal import rehearse, sample_pod
@@ -41,16 +41,34 @@ def command(file: Path, color: str) -> None:
     """Start the real TLS server on loopback, send it real AdmissionReviews, show what happens."""
     if not file.exists():
         raise InputError(f"{file} is not there; run this from a checkout, or give --snapshot FILE")
-    snapshot, page = load(file), Page(colour=is_colourful(color))
+    snapshot, page = read_snapshot(file), Page(colour=is_colourful(color))
     page.opening(file, snapshot)
     page.owners(snapshot)
-    with tempfile.TemporaryDirectory(prefix="spot-balancer-demo-") as folder:
+    began = time.monotonic()
+    with ended_by_signals(), tempfile.TemporaryDirectory(prefix="spot-balancer-demo-") as folder:
         pair = make_pair(Path(folder), ["127.0.0.1"], now=clock())
         with server(file, pair, Path(folder)) as port:
             page.say(f"The server answers on https://127.0.0.1:{port}/mutate, its certificate verified.\n")
             for workload in chosen(snapshot):
                 page.answer(workload, snapshot, post(port, pair, sample_pod(workload)))
+    page.say(f"Server started, asked and stopped in {time.monotonic() - began:.1f} s.\n")
     page.closing(file, snapshot)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """A terminal that closes, or `kill`, must not leave a server and a key behind."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    ending = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, leave) for number in ending}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def chosen(snapshot: Snapshot) -> list[Workload]:
@@ -94,8 +112,9 @@ def _ready_port(process: subprocess.Popen[bytes], log: Path, pair: PairFiles) ->
 
 
 def _listening_port(log: Path) -> int | None:
-    for line in log.read_text(errors="replace").splitlines():
-        entry = json.loads(line) if line.startswith("{") else {}
+    for line in log.read_text(errors="replace").splitlines(keepends=True):
+        # The last line may still be half written.
+        entry = json.loads(line) if line.startswith("{") and line.endswith("\n") else {}
         if entry.get("message") == "listening":
             return int(entry["port"])
     return None
@@ -108,23 +127,23 @@ def _connection(port: int, pair: PairFiles) -> http.client.HTTPSConnection:
 
 def _is_ready(port: int, pair: PairFiles) -> bool:
     try:
-        connection = _connection(port, pair)
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
+        with closing(_connection(port, pair)) as connection:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
     except OSError:
         return False
 
 
 def post(port: int, pair: PairFiles, pod: dict[str, Any]) -> tuple[dict[str, Any], float]:
     """The response to the pod's creation, and the milliseconds it took on a connection that was open already."""
-    connection = _connection(port, pair)
-    connection.connect()
     body = json.dumps(review(pod)).encode()
-    for _ in range(20):  # the first few warm caches that a running server has warm
-        began = time.perf_counter()
-        connection.request("POST", "/mutate?timeout=2s", body, {"Content-Type": "application/json"})
-        answer = json.loads(connection.getresponse().read())
-        took = (time.perf_counter() - began) * 1000
+    with closing(_connection(port, pair)) as connection:
+        connection.connect()
+        for _ in range(20):  # the first few warm caches that a running server has warm
+            began = time.perf_counter()
+            connection.request("POST", "/mutate?timeout=2s", body, {"Content-Type": "application/json"})
+            answer = json.loads(connection.getresponse().read())
+            took = (time.perf_counter() - began) * 1000
     response: dict[str, Any] = answer["response"]
     return response, took
 
@@ -215,11 +234,13 @@ class Page:
 
 
 def _rich_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    from rich import box  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
-    table = Table(*header, header_style="bold")
+    table = Table(*header, header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     colours = {"idle": "green", "active": "yellow", "unknown": "dim", "spot": "magenta"}
     for line in lines:
-        table.add_row(*(f"[{colours[cell]}]{cell}[/]" if cell in colours else cell for cell in line))
+        table.add_row(*(Text(cell, style=colours.get(cell, "")) for cell in line))
     Console(force_terminal=True).print(table)

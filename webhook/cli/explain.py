@@ -1,11 +1,13 @@
 """`spot-balancer explain`: side, evidence, who decided, and the patch of the next pod."""
 
 import difflib
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from webhook.cli import render
 from webhook.cli.common import (
@@ -17,9 +19,10 @@ from webhook.cli.common import (
     output_option,
     print_structured,
     read_configuration,
+    read_snapshot,
     rows,
 )
-from webhook.core import consent
+from webhook.core import consent, spotpool
 from webhook.core.model import Value, Workload, WorkloadKey
 from webhook.core.patch import Operation
 from webhook.core.rehearsal import Rehearsal, rehearse
@@ -76,9 +79,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
 ) -> None:
     """Say why a workload is where it is, and what its next pod would get."""
     if snapshot_file is not None:
-        from webhook.adapters.snapshots import load  # noqa: PLC0415
-
-        snapshot = load(snapshot_file)
+        snapshot = read_snapshot(snapshot_file)
     else:
         snapshot = capture_cluster(access, read_configuration(config_file))
     found = find(workload, snapshot)
@@ -87,7 +88,10 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
         print_structured(explanation, output)
         return
     colour = is_colourful(color)
-    click.echo("\n".join(as_text(explanation, rehearsal, wide=output == "wide", colour=colour)), color=colour)
+    lines = as_text(explanation, rehearsal, colour=colour)
+    if output == "wide":
+        lines += background(found, snapshot, rehearsal)
+    click.echo("\n".join(lines), color=colour)
 
 
 def find(text: str, snapshot: Snapshot) -> Workload:
@@ -137,7 +141,7 @@ def explain(workload: Workload, snapshot: Snapshot) -> tuple[Explanation, Rehear
     ), rehearsal
 
 
-def as_text(explanation: Explanation, rehearsal: Rehearsal, *, wide: bool, colour: bool) -> list[str]:
+def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> list[str]:
     """The page that people read."""
     e, now = explanation, explanation.captured_at
     counts = f"{e.pods} pods, {e.pods_on_spot} on spot" + (f", {e.replicas} wanted" if e.replicas is not None else "")
@@ -154,7 +158,7 @@ def as_text(explanation: Explanation, rehearsal: Rehearsal, *, wide: bool, colou
     ]
     if e.signals:
         lines += [rows(SIGNALS, [render.signal_cells(signal) for signal in e.signals]), ""]
-    lines += _settings(e.consent, wide=wide)
+    lines += _settings(e.consent)
     lines += ["", f"The next pod {e.meaning}. [{e.decision}]"]
     if e.decision == "observe" and e.would != e.decision:
         lines.append(f"With mode: inject, the next pod {MEANING[rehearsal.unbridled.reason]}. [{e.would}]")
@@ -163,7 +167,28 @@ def as_text(explanation: Explanation, rehearsal: Rehearsal, *, wide: bool, colou
     return lines
 
 
-def _settings(settled: consent.Consent, *, wide: bool) -> list[str]:
+def background(workload: Workload, snapshot: Snapshot, rehearsal: Rehearsal) -> list[str]:
+    """What `-o wide` adds: what stands behind the decision, and the patch as it is sent."""
+    fleet, meta = spotpool.fleet(snapshot), snapshot.meta
+    sides, verdict = meta.policy.sides, workload.verdict
+    controllers = ", ".join(f"{c.kind}/{c.name}" for c in workload.controllers) or "none seen"
+    platforms = ", ".join(f"{p.os}/{p.architecture}" for p in workload.ready_platforms) or "none seen"
+    pools = ", ".join(pool.name for pool in meta.policy.spot_pools) or "none"
+    runs = f"{verdict.idle_runs if verdict else 0} idle in a row, {sides.idle_runs_to_spot} needed"
+    facts = {
+        "snapshot": meta.source or "-",
+        "made with": ", ".join(f"{name} {version}" for name, version in sorted(meta.versions.items())) or "-",
+        "controllers": controllers,
+        "Ready on": platforms,
+        "runs": runs,
+        "evidence kept": f"{render.span(sides.evidence_ttl)}; the book {render.span(sides.heartbeat_ttl)}",
+        "spot nodes": f"{fleet.destinations} to go to, of {len(snapshot.nodes)} nodes; declared pools: {pools}",
+    }
+    patch = [json.dumps(msgspec.to_builtins(operation)) for operation in rehearsal.operations]
+    return ["", *(f"{name:<14} {text}" for name, text in facts.items()), *(["", "patch:", *patch] if patch else [])]
+
+
+def _settings(settled: consent.Consent) -> list[str]:
     table = [
         ("mode", settled.mode.value, settled.mode_from.value),
         ("spot", settled.spot.value, settled.spot_from.value),
@@ -173,4 +198,4 @@ def _settings(settled: consent.Consent, *, wide: bool) -> list[str]:
     lines = [rows(("SETTING", "VALUE", "DECIDED BY"), table)]
     if not settled.handled:
         lines.append("kind: not among `kinds`, and nobody annotated it spot-balancer.io/spot")
-    return lines + ([f"note: {note}" for note in settled.notes] if wide or settled.notes else [])
+    return lines + [f"note: {note}" for note in settled.notes]

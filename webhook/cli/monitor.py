@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import click
+import msgspec
 
 from webhook import logs
 from webhook.cli.common import (
+    TROUBLE,
     Access,
     clock,
     cluster_options,
@@ -43,7 +45,7 @@ class _ReadOnlyBook:
 def command(config_file: Path | None, dry_run: bool, output: str, access: Access) -> int:  # noqa: FBT001
     """Ask Prometheus once, judge every workload, turn sides, write the verdict book.
 
-    Exit code 1 when Prometheus told nothing: then nobody's side changed.
+    Exit code 3 when Prometheus told nothing: then nobody's side changed.
     """
     logs.configure("info")
     configuration = read_configuration(config_file)
@@ -58,12 +60,12 @@ def command(config_file: Path | None, dry_run: bool, output: str, access: Access
     book: VerdictBook = ConfigMapBook(api, access.namespace or api.namespace, access.book)
     report = run_once(Cluster(api, clock), usage, _ReadOnlyBook(book) if dry_run else book, configuration.policy, clock)
     _print(report, output, dry_run=dry_run)
-    return report.exit_code
+    return TROUBLE if report.exit_code else 0
 
 
 def _print(report: MonitorReport, output: str, *, dry_run: bool) -> None:
     if output != "table":
-        print_structured(report, output)
+        print_structured({"schemaVersion": 1, **msgspec.to_builtins(report)}, output)
         return
     counts = [str(n) for n in (report.workloads, report.idle, report.active, report.unknown, report.objects_written)]
     click.echo(rows(("WORKLOADS", "IDLE", "ACTIVE", "UNKNOWN", "OBJECTS WRITTEN"), [counts]))
@@ -73,7 +75,9 @@ def _print(report: MonitorReport, output: str, *, dry_run: bool) -> None:
         click.echo(rows(("WORKLOAD", "SIDE", "WHY"), lines))
     for reason, count in sorted(report.unknown_reasons.items()):
         click.echo(f"unknown: {count} {reason}")
+    for kind in report.missing_kinds:
+        click.echo(f"not readable: {kind}; its workloads keep what the book says")
     if report.usage_problem:
-        click.echo(f"no usage: {report.usage_problem}; sides stay as they are")
+        click.echo(f"error: no usage: {report.usage_problem}; sides stay as they are", err=True)
     if dry_run:
         click.echo("dry run: nothing was written")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import click
 
+from webhook.cli.common import TROUBLE, USAGE
 from webhook.errors import ClusterForbidden, ConfigurationError, SpotBalancerError
 
 COMMANDS = {
@@ -17,7 +18,6 @@ COMMANDS = {
     "sync": "watch a cluster and keep the server's snapshot",
     "version": "versions of spot-balancer and of what it runs on",
 }
-NOT_DONE, USAGE, TROUBLE = 1, 2, 3
 
 
 class Lazy(click.Group):
@@ -56,15 +56,13 @@ def run(arguments: Sequence[str], *, program: str = "spot-balancer") -> int:
     except click.ClickException as fault:
         fault.show()
         return USAGE
-    except (click.exceptions.Abort, BrokenPipeError, SpotBalancerError) as trouble:
+    except (click.exceptions.Abort, OSError, SpotBalancerError) as trouble:
         code = _told(trouble)
     return code if isinstance(code, int) else 0
 
 
 def _told(trouble: Exception) -> int:
     match trouble:
-        case BrokenPipeError():
-            return 0
         case click.exceptions.Abort():
             click.echo("interrupted", err=True)
             return 130

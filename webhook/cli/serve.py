@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from webhook.cli.common import clock
+from webhook.cli.common import check_free, clock, parse_bind, read_snapshot
 from webhook.errors import InputError
 from webhook.settings import ServerSettings
 
@@ -38,20 +38,21 @@ def command(snapshot: Path, bind: str, tls_dir: Path | None, log_level: str) -> 
     from webhook.worker import serve  # noqa: PLC0415
 
     host, port = parse_bind(bind)
-    if not snapshot.exists() and (snapshot.suffix == ".json" or not snapshot.parent.exists()):
-        raise InputError(f"{snapshot} is not there; capture one with `spot-balancer snapshot --output-file {snapshot}`")
+    _check(snapshot, tls_dir)
+    check_free(host, port)
     with ExitStack() as stack:
         folder = tls_dir or _throw_away_pair(host, stack)
         return serve(ServerSettings(snapshot=snapshot, tls_dir=folder, host=host, port=port, log_level=log_level))
 
 
-def parse_bind(bind: str) -> tuple[str, int]:
-    """``HOST:PORT``; an IPv6 address stands in brackets."""
-    host, colon, port = bind.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise click.BadParameter(f"{bind!r} is not HOST:PORT, as in 127.0.0.1:8443", param_hint="--bind")
-    return host, int(port)
+def _check(snapshot: Path, tls_dir: Path | None) -> None:
+    """What no waiting mends. A file is whole from the start; a directory may still be filled."""
+    if not snapshot.exists() and (snapshot.suffix == ".json" or not snapshot.parent.exists()):
+        raise InputError(f"{snapshot} is not there; capture one with `spot-balancer snapshot --output-file {snapshot}`")
+    if snapshot.is_file():
+        read_snapshot(snapshot)
+    if tls_dir is not None and tls_dir.exists() and not tls_dir.is_dir():
+        raise InputError(f"{tls_dir} is no folder; --tls-dir wants the one that holds tls.crt and tls.key")
 
 
 def _throw_away_pair(host: str, stack: ExitStack) -> Path:

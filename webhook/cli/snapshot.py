@@ -9,9 +9,10 @@ from webhook.errors import InputError
 
 
 @click.command(
-    "snapshot", epilog="Example: spot-balancer snapshot --context prod -n spot-balancer -f prod.snapshot.json"
+    "snapshot", epilog="Example: spot-balancer snapshot --context prod -n spot-balancer -o prod.snapshot.json"
 )
 @click.option(
+    "-o",
     "-f",
     "--output-file",
     type=click.Path(path_type=Path, allow_dash=True),

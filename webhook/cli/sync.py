@@ -11,9 +11,18 @@ from pathlib import Path
 import click
 
 from webhook import logs
-from webhook.cli.common import Access, clock, cluster_options, config_option, read_configuration, usage_of
-from webhook.cli.serve import parse_bind
+from webhook.cli.common import (
+    Access,
+    check_free,
+    clock,
+    cluster_options,
+    config_option,
+    parse_bind,
+    read_configuration,
+    usage_of,
+)
 from webhook.core.snapshot import Snapshot
+from webhook.errors import InputError
 
 
 @click.command(
@@ -45,7 +54,9 @@ def command(
     """
     logs.configure("info")
     configuration = read_configuration(config_file)
-    host, port = parse_bind(ops_bind)
+    host, port = parse_bind(ops_bind, option="--ops-bind")
+    check_free(host, port, option="--ops-bind")
+    _make(snapshot_dir)
     from webhook.adapters.cluster import WatchedCluster  # noqa: PLC0415
     from webhook.adapters.kubeapi import connect  # noqa: PLC0415
     from webhook.adapters.reflector import Pace  # noqa: PLC0415
@@ -71,6 +82,14 @@ def command(
     status = SyncStatus()
     with ops.OpsServer(ops.Ops(status, clock, _metrics_of(server_url)), host, port):
         run(deps, SyncSettings(), stop, status)
+
+
+def _make(directory: Path) -> None:
+    """The directory to keep; found out now, not when the first snapshot is to be written."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise InputError(f"{directory}: cannot keep a snapshot there ({exc.strerror})") from exc
 
 
 def _left_behind(directory: Path) -> Snapshot | None:
