@@ -106,10 +106,10 @@ def pods(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def nodes(draw: st.DrawFn, name: str = "n") -> Node:
-    """A node, spot or regular, tainted or not, of any platform."""
+    """A node, spot or regular, tainted or not, of any platform; also a regular one behind spot's taint."""
     marker = draw(st.sampled_from([(), (), *MARKERS]))
     taints = draw(st.lists(st.sampled_from([builders.AKS_TAINT, FOREIGN_TAINT, SOFT_TAINT]), max_size=2, unique=True))
-    if marker != builders.AKS_SPOT:
+    if marker and marker != builders.AKS_SPOT:
         taints = [t for t in taints if t != builders.AKS_TAINT]
     return builders.make_node(
         name,

@@ -447,3 +447,18 @@ def test_a_draw_that_says_no_is_stamped_so_that_a_second_call_does_not_draw_agai
     assert after["metadata"]["annotations"][placement.DECISION] == "v1/regular/max-spot/1"
     assert "affinity" not in after["spec"]
     assert decide(after, snapshot, uid="second").reason is Reason.ALREADY_DECIDED
+
+
+def test_where_there_is_no_way_nothing_is_drawn():
+    """Or a second call, with a uid of its own, might stamp what the first left alone."""
+    tenant = make_node("tenant", KARPENTER_SPOT, taints=(Taint("tenant", "b"),))
+    snapshot = make_snapshot(make_workload(), nodes=[tenant], policy=Policy(mode=Mode.INJECT, max_spot="50%"))
+    assert {decide(make_pod(), snapshot, uid=f"uid-{n}").reason for n in range(20)} == {Reason.NO_SPOT_CAPACITY}
+
+
+def test_a_toleration_never_opens_a_regular_node_of_another_architecture():
+    """A fallback node wears spot's taint, and no marker by which an affinity could tell it."""
+    fallback = make_node("fallback-arm", taints=(AKS_TAINT,), platform=ARM)
+    assert decide(make_pod(), make_snapshot(make_workload(), nodes=[AKS_NODE, fallback])).changes is None
+    known = make_workload(ready_platforms=(Platform(), ARM))
+    assert decide(make_pod(), make_snapshot(known, nodes=[AKS_NODE, fallback])).reason is Reason.SPOT_PREFERRED

@@ -256,12 +256,13 @@ def _to_spot(case: _Case) -> Decision:
     # A pod may ask for regular nodes in the words of another provider than the spot nodes are known by.
     if affinity.contradicts(pod, ((*marker, *spotpool.NEVER_ON_SPOT) for marker in case.fleet.markers)):
         return Decision(Reason.CONTRADICTION, workload=key)
-    if not case.workload.surging and not _drawn(case):
-        changes = Changes(annotations=_stamps(case, Side.REGULAR, "max-spot"))
-        return Decision(Reason.MAX_SPOT, Side.REGULAR, None, changes, key, f"max-spot {case.consent.max_spot}")
     route = _route(case)
     if isinstance(route, Reason):
         return Decision(route, workload=key)
+    # Only where there is a way: a draw that said yes to nothing would be drawn again at a second call.
+    if not case.workload.surging and not _drawn(case):
+        changes = Changes(annotations=_stamps(case, Side.REGULAR, "max-spot"))
+        return Decision(Reason.MAX_SPOT, Side.REGULAR, None, changes, key, f"max-spot {case.consent.max_spot}")
     # A demand that no node can meet leaves the pod Pending; a surge wants just that, for as long as it is patient.
     if case.workload.surging or (case.consent.placement is PlacementMode.REQUIRED and case.fleet.is_awake):
         demanded = _demanded(case, route)
@@ -287,7 +288,7 @@ def _route(case: _Case) -> _Route | Reason:
     missing = tuple(t for t in dict.fromkeys(map(_toleration_of, wanted)) if not _is_tolerated(pod, t))
     if wanted and not missing:
         return _Route(markers=fleet.markers)
-    if missing and known and case.may_tolerate:
+    if missing and known and case.may_tolerate and fleet.lookalikes <= known:
         guard = _guard(case, known)
         if guard is None or affinity.fits(pod, guard):
             return _Route(markers=fleet.markers, tolerations=missing, guard=guard or ())

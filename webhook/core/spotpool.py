@@ -217,14 +217,17 @@ class Fleet(Value, frozen=True):
     ``open_markers`` those with a destination that asks for no toleration. ``guarded`` are the
     destinations behind marker taints, distinct, as (platform, taints); the platform is None for a
     declared pool, whose nodes nobody has seen. Where there is no destination now, both tell of the nodes
-    that would be one, were they Ready and not cordoned, and ``is_awake`` is False: enough for a wish. ``behind_taints`` are the platforms of all spot nodes
-    with blocking taints, usable or not: what a toleration might open.
+    that would be one, were they Ready and not cordoned, and ``is_awake`` is False: enough for a wish.
+    ``behind_taints`` are the platforms of all spot nodes with blocking taints, usable or not: what a
+    toleration might open. ``lookalikes`` are those of regular nodes behind a marker's taint, as fallback
+    nodes are: it would open them too, and they show no marker by which it could be kept from that.
     """
 
     markers: tuple[Marker, ...] = ()
     open_markers: tuple[Marker, ...] = ()
     guarded: tuple[tuple[Platform | None, tuple[Taint, ...]], ...] = ()
     behind_taints: frozenset[Platform] = frozenset()
+    lookalikes: frozenset[Platform] = frozenset()
     platforms: frozenset[Platform] = frozenset()
     destinations: int = 0
     is_awake: bool = False
@@ -269,6 +272,12 @@ def _survey(snapshot: Snapshot) -> Fleet:
         guarded=tuple(guarded),
         # Cordoned and NotReady nodes too: a toleration outlives the moment.
         behind_taints=frozenset(n.platform for n in spot if blocking(n.taints)),
+        lookalikes=frozenset(
+            node.platform
+            for node in snapshot.nodes.values()
+            if node.capacity_type is CapacityType.REGULAR
+            and any(tolerable(taint, policy=policy) for taint in blocking(node.taints))
+        ),
         platforms=frozenset(n.platform for n in spot),
         destinations=len(destinations),
         is_awake=is_awake,
