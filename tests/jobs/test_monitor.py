@@ -95,7 +95,7 @@ def test_an_idle_workload_turns_to_spot_and_a_busy_or_unseen_neighbour_does_not(
     assert report.unknown_reasons == {"missing-series": 1}
     assert {name: v.side for name, v in world.book.verdicts.items() if v.side is Side.SPOT} == {DEMO: Side.SPOT}
     assert world.book.verdicts[DEMO].uid == "uid-nginx-demo"
-    assert report.exit_code == 0
+    assert report.did_its_work
 
 
 def test_load_that_returns_turns_it_back_in_the_next_run(world):
@@ -114,7 +114,7 @@ def test_without_prometheus_all_are_unknown_sides_stay_and_the_heartbeat_is_writ
     good_at = world.book.verdicts[DEMO].good_at
     world.trouble = UsageUnavailable("cannot be reached: connection refused", code="unreachable")
     report = world.run(30)
-    assert (report.unknown, report.usage_code, report.exit_code) == (1, "unreachable", 1)
+    assert (report.unknown, report.usage_code, report.did_its_work) == (1, "unreachable", False)
     assert report.unknown_reasons == {"prometheus-unavailable": 1}
     verdict = world.book.verdicts[DEMO]
     assert (verdict.side, verdict.evidence, verdict.good_at) == (Side.SPOT, Evidence.UNKNOWN, good_at)

@@ -60,7 +60,7 @@ def command(config_file: Path | None, dry_run: bool, output: str, access: Access
     book: VerdictBook = ConfigMapBook(api, access.namespace or api.namespace, access.book)
     report = run_once(Cluster(api, clock), usage, _ReadOnlyBook(book) if dry_run else book, configuration.policy, clock)
     _print(report, output, dry_run=dry_run)
-    return TROUBLE if report.exit_code else 0
+    return 0 if report.did_its_work else TROUBLE
 
 
 def _print(report: MonitorReport, output: str, *, dry_run: bool) -> None:

@@ -2,8 +2,8 @@
 
 Prometheus in trouble makes every workload unknown; the book is still read, and its heartbeat
 still written, because the monitor lives and says so. Sides stay, and evidence runs out by
-itself. Such a run did not do its work, so ``exit_code`` is 1 and the failed Job is visible to
-whatever watches Jobs. An API server that cannot be read or written raises ClusterError: no
+itself. Such a run did not do its work; the command then fails, and the failed Job is visible
+to whatever watches Jobs. An API server that cannot be read or written raises ClusterError: no
 verdict may rest on half a census, and nothing was written.
 """
 
@@ -64,9 +64,9 @@ class MonitorReport(Value, frozen=True, omit_defaults=False):
     missing_kinds: tuple[str, ...] = ()
 
     @property
-    def exit_code(self) -> int:
-        """0 when every workload was judged on what Prometheus said, 1 when it said nothing."""
-        return 1 if self.usage_problem else 0
+    def did_its_work(self) -> bool:
+        """Whether workloads were judged on what Prometheus said; it may have said nothing."""
+        return not self.usage_problem
 
 
 def run_once(
