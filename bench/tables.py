@@ -46,9 +46,9 @@ def cli():
 
 def defaults(class_name):
     """Fields of a policy by their keys in the configuration file, with default and reason as the code has them."""
-    from webhook import configuration
+    from webhook.configuration import keys as keys_of_file
 
-    keys = {name: key for key, (name, _) in getattr(configuration, KEYS_OF[class_name]).items()}
+    keys = {name: key for key, (name, _) in getattr(keys_of_file, KEYS_OF[class_name]).items()}
     tree = ast.parse((ROOT / "webhook" / "core" / "policy.py").read_text(encoding="utf-8"))
     body = next(n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == class_name)
     lines = ["| setting | default | why |", "| --- | --- | --- |"]
@@ -70,7 +70,7 @@ def _value(node):
     return f"`{ast.unparse(node)}`"
 
 
-KEYS_OF = {"IdlePolicy": "_IDLE", "SidePolicy": "_SIDES"}
+KEYS_OF = {"IdlePolicy": "IDLE", "SidePolicy": "SIDES"}
 GENERATORS = {"bench": bench, "commands": commands, "defaults": defaults}
 
 

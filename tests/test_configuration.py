@@ -8,8 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook import configuration
-from webhook.configuration import load
+from webhook.configuration import document, keys, load, readers
 from webhook.core.model import Requirement, Taint
 from webhook.core.policy import Mode, PlacementMode, Policy
 from webhook.errors import ConfigurationError
@@ -158,7 +157,7 @@ def test_the_example_is_a_configuration_without_a_fault_that_only_observes():
 
 
 def test_a_huge_file_is_refused_before_it_is_parsed():
-    assert "larger" in faults_of("a" * (configuration.MAX_BYTES + 1))[0]
+    assert "larger" in faults_of("a" * (document.MAX_BYTES + 1))[0]
 
 
 @given(st.text(max_size=200))
@@ -174,7 +173,7 @@ _JUNK = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=8,
 )
-_KEYS = sorted(configuration._TOP)
+_KEYS = sorted(keys.TOP)
 
 
 @given(st.dictionaries(st.sampled_from(_KEYS), _JUNK, max_size=5))
@@ -189,12 +188,12 @@ def test_no_value_under_any_key_raises_anything_else(values):
 def test_a_duration_comes_back_to_the_millisecond(milliseconds):
     seconds, rest = divmod(milliseconds, 1000)
     text = f"{seconds // 3600}h{seconds % 3600 // 60}m{seconds % 60}s{rest}ms"
-    assert configuration.duration(text) == timedelta(milliseconds=milliseconds)
+    assert readers.duration(text) == timedelta(milliseconds=milliseconds)
 
 
 def test_every_key_of_the_file_is_documented():
     text = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
-    sections = {"": configuration._TOP, "idle.": configuration._IDLE, "sides.": configuration._SIDES}
-    sections["prometheus."] = configuration._PROMETHEUS
+    sections = {"": keys.TOP, "idle.": keys.IDLE, "sides.": keys.SIDES}
+    sections["prometheus."] = keys.PROMETHEUS
     missing = [f"{path}{key}" for path, keys in sections.items() for key in keys if f"`{path}{key}`" not in text]
     assert not missing

@@ -1,0 +1,204 @@
+"""One reader a kind of value: from what YAML gave to what the policy holds, or a fault that says what was expected."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from webhook.core import quantity
+from webhook.core.consent import MAX_SPOT
+from webhook.core.model import Requirement, Taint
+from webhook.core.policy import Mode, PlacementMode
+from webhook.errors import ConfigurationError, QuantityError
+
+T = TypeVar("T")
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
+_LABEL = re.compile(r"([A-Za-z0-9][\w./-]{0,315})(?:=([\w.-]{0,63}))?", re.ASCII)
+_TAINT = re.compile(
+    r"([A-Za-z0-9][\w./-]{0,315})(?:=([\w.-]{0,63}))?:(NoSchedule|NoExecute|PreferNoSchedule)", re.ASCII
+)
+
+
+class FaultError(Exception):
+    """What was expected instead of what stands there."""
+
+
+Reader = Callable[[Any], Any]
+
+
+def section(values: Any, path: str, fields: Mapping[str, tuple[str, Reader]], faults: list[str]) -> dict[str, Any]:
+    """Read each key by its reader into ``{python_name: value}``; faults are added, not raised."""
+    if not isinstance(values, Mapping):
+        faults.append(f"{path}: {kind_of(values)}; expected keys such as {', '.join(list(fields)[:3])}")
+        return {}
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        where = f"{path}.{key}" if path else str(key)
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(sorted(fields))}"
+            faults.append(f"{where}: unknown key; {hint}")
+            continue
+        name, reader = fields[key]
+        inner: list[str] = []
+        try:
+            result[name] = reader(value)
+        except ConfigurationError as nested:
+            inner = [f"{where}{fault}" for fault in nested.faults]
+        except (FaultError, QuantityError, ValueError) as fault:
+            inner = [f"{where}: {_shown(value)}; expected {fault}"]
+        faults += inner
+    return result
+
+
+def nested(fields: Mapping[str, tuple[str, Reader]], build: Callable[..., Any]) -> Reader:
+    def read(value: Any) -> Any:
+        faults: list[str] = []
+        inner = section(value, "", fields, faults)
+        if faults:
+            raise ConfigurationError(f if f.startswith((":", "[")) else f".{f}" for f in faults)
+        return build(**inner)
+
+    return read
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:80]
+
+
+def kind_of(value: Any) -> str:
+    return {"str": "a text", "list": "a list", "int": "a number", "float": "a number", "NoneType": "nothing"}.get(
+        type(value).__name__, type(value).__name__
+    )
+
+
+def duration(value: Any) -> timedelta:
+    """``60m``, ``90s``, ``1h30m``, ``500ms``."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
+    if match is None or len(value) > 32:
+        raise FaultError("a duration such as 60m, 90s or 1h30m")
+    d, h, m, s, ms = (float(part or 0) for part in match.groups())
+    length = timedelta(days=d, hours=h, minutes=m, seconds=s, milliseconds=ms)
+    if not timedelta() < length <= timedelta(days=60):
+        raise FaultError("a duration above 0 and up to 60d")
+    return length
+
+
+def duration_or_zero(value: Any) -> timedelta:
+    return timedelta() if value in (0, "0", "0s") else duration(value)
+
+
+def number(low: float, high: float, what: str) -> Reader:
+    def read(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise FaultError(what)
+        number = quantity.to_float(value) if isinstance(value, str) else float(value)
+        if not low <= number <= high:
+            raise FaultError(what)
+        return number
+
+    return read
+
+
+def whole_number(low: int, high: int) -> Reader:
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise FaultError(f"a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
+def choice(allowed: type[Mode] | type[PlacementMode]) -> Reader:
+    words = [member.value for member in allowed]
+
+    def read(value: Any) -> Any:
+        if value not in words:
+            near = difflib.get_close_matches(str(value), words, n=1)
+            raise FaultError(f"{', '.join(words)}{f' (did you mean {near[0]}?)' if near else ''}")
+        return allowed(value)
+
+    return read
+
+
+def texts(*, of: tuple[str, ...] = ()) -> Reader:
+    def read(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+            raise FaultError("a list of names")
+        if wrong := [one for one in value if of and one not in of]:
+            raise FaultError(f"only {', '.join(of)}, not {wrong[0]!r}")
+        return tuple(value)
+
+    return read
+
+
+def list_of(read_one: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
+    def read(value: Any) -> tuple[T, ...]:
+        if not isinstance(value, list):
+            raise FaultError("a list")
+        faults: list[str] = []
+        result = [_item(read_one, one, index, faults) for index, one in enumerate(value)]
+        if faults:
+            raise ConfigurationError(faults)
+        return tuple(one for one in result if one is not None)
+
+    return read
+
+
+def _item(read_one: Callable[[Any], T], value: Any, index: int, faults: list[str]) -> T | None:
+    """One item of a list; its faults carry its index."""
+    try:
+        return read_one(value)
+    except ConfigurationError as nested:
+        faults += [f"[{index}]{fault}" for fault in nested.faults]
+    except (FaultError, QuantityError, ValueError) as fault:
+        faults.append(f"[{index}]: {_shown(value)}; expected {fault}")
+    return None
+
+
+def label(value: Any) -> Requirement:
+    match = _LABEL.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise FaultError("a label such as node-type=spot, or a key alone")
+    return Requirement(match[1], "Exists") if match[2] is None else Requirement(match[1], "In", (match[2],))
+
+
+def marker(value: Any) -> tuple[Requirement, ...]:
+    """One label, or several joined by commas that must all be there."""
+    if not isinstance(value, str) or not value:
+        raise FaultError("labels such as node-type=spot or pool=cheap,node-type=spot")
+    return tuple(label(part.strip()) for part in value.split(","))
+
+
+def taint(value: Any) -> Taint:
+    match = _TAINT.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise FaultError("a taint such as node-type=spot:NoSchedule")
+    return Taint(match[1], match[2] or "", match[3])
+
+
+def max_spot(value: Any) -> str:
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    match = MAX_SPOT.fullmatch(text)
+    if match is None or (match[2] and int(match[1]) > 100):
+        raise FaultError("a share such as 50% or a count such as 3")
+    return text
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise FaultError("a text")
+    return value
+
+
+def path(value: Any) -> Path:
+    return Path(text(value))
+
+
+def flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise FaultError("true or false")
+    return value
