@@ -6,6 +6,7 @@ from typing import Protocol
 from webhook.core.book import Book
 from webhook.core.census import Census
 from webhook.core.policy import IdlePolicy
+from webhook.core.selftest import SelfTest
 from webhook.core.snapshot import Snapshot
 from webhook.core.usage import NodeUsage, UsageSweep
 
@@ -28,6 +29,11 @@ class UsageSource(Protocol):
 
     def node_usage(self, policy: IdlePolicy) -> NodeUsage:
         """Ask what each node uses. Raises UsageUnavailable."""
+
+
+class UsageProbe(Protocol):
+    def self_test(self, policy: IdlePolicy, *, now: datetime) -> SelfTest:
+        """Find out what the source can tell, with a few cheap queries; whatever goes wrong is a finding."""
 
 
 class VerdictBook(Protocol):

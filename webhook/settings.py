@@ -1,11 +1,14 @@
 """Settings: read once, whole, with all faults told together."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from webhook.errors import ConfigurationError
+from webhook.wire.prometheus_request import header_faults, parameter_faults
+from webhook.wire.promql import ClusterLabel, Dialect, own_faults
+from webhook.wire.promql_text import LABEL_NAME
 
 MEBIBYTE = 1024 * 1024
 
@@ -70,11 +73,12 @@ def _faults(settings: ServerSettings) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class PrometheusSettings:
-    """Where Prometheus is and how to be let in. Files are read anew for each sweep, because tokens rotate.
+    """Where Prometheus is and how to be let in. Files are read anew for each request, because they rotate.
 
     ``deadline_seconds`` bounds each query as a whole, ``max_body_bytes`` its answer, packed and unpacked.
-    ``concurrency`` queries are under way at once. A token or password is sent over plain HTTP only with
-    ``allow_insecure_credentials``.
+    ``concurrency`` queries are under way at once. What is secret is sent over plain HTTP only with
+    ``allow_insecure_credentials``. ``header_files`` are headers whose values stand in files; ``parameters`` go with
+    every query, by name the values; ``queries`` replace ours by name.
     """
 
     url: str
@@ -82,33 +86,73 @@ class PrometheusSettings:
     username: str = ""
     password_file: Path | None = None
     ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    header_files: Mapping[str, Path] = field(default_factory=dict)
+    parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cluster_label: ClusterLabel | None = None
+    queries: Mapping[str, str] = field(default_factory=dict)
     deadline_seconds: float = 10.0
     max_body_bytes: int = 64 * 1024 * 1024
     concurrency: int = 2
     allow_insecure_credentials: bool = False
 
+    @property
+    def dialect(self) -> Dialect:
+        """What its queries are written with."""
+        return Dialect(self.cluster_label, self.queries)
+
 
 def prometheus_faults(settings: PrometheusSettings) -> list[str]:
     """What cannot be right, each as ``key: found; expected``."""
-    faults = []
+    found = [*_url_faults(settings), *_trust_faults(settings)]
+    found += header_faults(settings.headers, settings.header_files)
+    found += parameter_faults(settings.parameters)
+    if settings.cluster_label and (fault := cluster_label_fault(settings.cluster_label)):
+        found.append(f"clusterLabel{fault}")
+    clustered = settings.cluster_label is not None
+    found += [f"queries{fault}" for fault in own_faults(settings.queries, clustered=clustered)]
+    limits = {"deadlineSeconds": settings.deadline_seconds, "maxBodyBytes": settings.max_body_bytes}
+    limits["concurrency"] = settings.concurrency
+    return found + [f"{name}: {value}; expected more than 0" for name, value in limits.items() if not value > 0]
+
+
+def _url_faults(settings: PrometheusSettings) -> Iterator[str]:
     try:
         parts = urlsplit(settings.url)
         port_is_right = parts.port is None or parts.port > 0
     except ValueError as exc:
-        return [f"url: {settings.url!r} ({exc}); expected http(s)://host[:port][/prefix]"]
+        yield f"url: {settings.url!r} ({exc}); expected http(s)://host[:port][/prefix]"
+        return
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_right:
-        faults.append(f"url: {settings.url!r}; expected http(s)://host[:port][/prefix]")
+        yield f"url: {settings.url!r}; expected http(s)://host[:port][/prefix]"
     if parts.username is not None or parts.query or parts.fragment:
-        faults.append(
-            "url: carries credentials, a query or a fragment; expected only an address, credentials go in files"
-        )
-    secret = settings.bearer_token_file or settings.username or settings.password_file
+        yield "url: carries credentials, a query or a fragment; expected only an address, credentials go in files"
+    secret = settings.bearer_token_file or settings.username or settings.password_file or settings.header_files
     if secret and parts.scheme == "http" and not settings.allow_insecure_credentials:
-        faults.append("url: http with a token or password; expected https, or allowInsecureCredentials: true")
+        yield (
+            "url: http with a token, a password or a header from a file; "
+            "expected https, or allowInsecureCredentials: true"
+        )
+    if settings.cert_file and parts.scheme == "http":
+        yield "certFile: given with http, where no certificate is ever shown; expected https"
+
+
+def _trust_faults(settings: PrometheusSettings) -> Iterator[str]:
     if settings.bearer_token_file and settings.username:
-        faults.append("bearerTokenFile: given beside username; expected one of them")
+        yield "bearerTokenFile: given beside username; expected one of them"
     if bool(settings.username) != bool(settings.password_file):
-        faults.append("username, passwordFile: one without the other; expected both or neither")
-    limits = {"deadlineSeconds": settings.deadline_seconds, "maxBodyBytes": settings.max_body_bytes}
-    limits["concurrency"] = settings.concurrency
-    return faults + [f"{name}: {value}; expected more than 0" for name, value in limits.items() if not value > 0]
+        yield "username, passwordFile: one without the other; expected both or neither"
+    if bool(settings.cert_file) != bool(settings.key_file):
+        yield "certFile, keyFile: one without the other; expected both or neither"
+
+
+def cluster_label_fault(label: ClusterLabel) -> str:
+    """What is wrong with it as ``.key: found; expected``, or empty."""
+    if not LABEL_NAME.fullmatch(label.name) or label.name == "__name__":
+        return f".name: {label.name[:80]!r}; expected a label's name such as cluster"
+    try:
+        return "" if label.value and label.matcher else ".value: empty; expected what the label says of this cluster"
+    except ValueError as exc:
+        return f".value: {exc}; expected text"

@@ -330,7 +330,7 @@ def test_a_body_beyond_the_cap_is_given_up(stub):
 @pytest.mark.parametrize(
     ("odd", "code"),
     [
-        ({"status": "error", "errorType": "execution", "error": "too many samples"}, "error"),
+        ({"status": "error", "errorType": "execution", "error": "too many samples"}, "limit"),
         (vector((POD, 1)) | {"warnings": ["store-1: connection refused"]}, "partial"),
         ({"status": "success", "data": {"resultType": "matrix", "result": []}}, "type"),
     ],

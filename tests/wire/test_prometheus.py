@@ -23,7 +23,7 @@ def refusal(body, decode=decode_vector):
 
 
 def test_a_vector_is_read_with_labels_and_values():
-    rows, dropped = decode_vector(vector("0", "1.25", "2e3"))
+    rows, dropped, _ = decode_vector(vector("0", "1.25", "2e3"))
     assert [(row.labels["pod"], row.value) for row in rows] == [("p0", 0.0), ("p1", 1.25), ("p2", 2000.0)]
     assert dropped == 0
 
@@ -31,7 +31,7 @@ def test_a_vector_is_read_with_labels_and_values():
 @pytest.mark.fault(33)
 @pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "-0", "1e309", "abc", "-1", "", "1_0", "0x10"])
 def test_a_value_that_is_no_measurement_is_dropped_and_counted(value):
-    rows, dropped = decode_vector(vector("1", value))
+    rows, dropped, _ = decode_vector(vector("1", value))
     assert [row.value for row in rows] == [1.0]
     assert dropped == 1
 

@@ -22,14 +22,18 @@ from urllib.parse import urlencode, urlsplit
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from webhook.adapters.prometheus_settings import PrometheusSettings, credentials, faults_of, tls_context
+from webhook.adapters.prometheus_settings import PrometheusSettings, credentials, faults_of, stamp, tls_context
 from webhook.errors import ConfigurationError, UsageUnavailable
-from webhook.wire.prometheus import decode_error
+from webhook.wire.prometheus import code_of, decode_error
 
 log = logging.getLogger(__name__)
 
 _CHUNK = 256 * 1024
 _LONGEST_ERROR = 64 * 1024
+_TOO_MUCH = (
+    "one query reads too much; lengthen idle.step, shorten idle.window, raise the server's own limit, "
+    "or name recording rules in prometheus.queries"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +52,18 @@ class Transport:
             raise ConfigurationError(faults, source="prometheus")
         self._settings = settings
         self._prefix = urlsplit(settings.url).path.rstrip("/")
+        self._stamp = stamp(settings)
         self._pool = _pool(settings)
+        self._renewing = threading.Lock()
 
     def query(self, expression: str, *, at: datetime | None = None) -> Answer:
         """Ask an instant query by POST, for the moment ``at``. Raises UsageUnavailable."""
         fields = {"query": expression, "timeout": f"{round(self._settings.deadline_seconds * 1000)}ms"}
         if at is not None:
             fields["time"] = f"{at.timestamp():.3f}"
+        more = [(name, value) for name, values in self._settings.parameters.items() for value in values]
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self.request("POST", "/api/v1/query", body=urlencode(fields).encode(), headers=headers)
+        return self.request("POST", "/api/v1/query", body=urlencode([*fields.items(), *more]).encode(), headers=headers)
 
     def request(
         self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -64,13 +71,30 @@ class Transport:
         """One exchange within the deadline. Raises UsageUnavailable."""
         # Packing costs Prometheus more than the bytes do; a proxy that packs all the same is understood.
         accept = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "spot-balancer"}
-        whole = accept | credentials(self._settings) | dict(headers or {})
+        whole = credentials(self._settings) | accept | dict(headers or {})
+        self._renew()
         exchange = _Exchange(lambda: self._send(method, path, body, whole))
         return exchange.within(self._settings.deadline_seconds)
 
     def close(self) -> None:
         """Close what is kept alive."""
         self._pool.close()
+
+    def _renew(self) -> None:
+        """Connect anew when a file of TLS changed. A pair caught between its two files leaves the last good one."""
+        if not (self._settings.cert_file or self._settings.ca_file):
+            return
+        with self._renewing:
+            found = stamp(self._settings)
+            if found == self._stamp:
+                return
+            try:
+                fresh = _pool(self._settings)
+            except ConfigurationError as exc:
+                log.warning("the last good certificate stays", extra={"why": exc.faults[0]})
+                return
+            old, self._pool, self._stamp = self._pool, fresh, found
+        old.close()
 
     def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         try:
@@ -223,6 +247,8 @@ def _refusal(status: int, body: bytes) -> UsageUnavailable:
     message = f"HTTP {status}" + (f" ({said})" if said else "")
     if 300 <= status < 400:
         return UsageUnavailable(f"{message}: redirects are not followed", code="redirect")
+    if status in {400, 422, 503} and (code := code_of(said)):
+        return UsageUnavailable(f"{message}: {_TOO_MUCH}", code=code)
     codes = {400: "query", 422: "query", 401: "auth", 403: "auth", 429: "busy", 503: "busy", 504: "busy"}
     return UsageUnavailable(message, code=codes.get(status, "server" if status >= 500 else "refused"))
 

@@ -4,18 +4,24 @@ All queries of a sweep are evaluated for one moment, taken from Prometheus' own 
 any one that fails fails the sweep: half a sweep would show pods that do nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from webhook.adapters.prometheus_http import Transport
 from webhook.adapters.prometheus_settings import PrometheusSettings
+from webhook.adapters.usage_signals import of_workloads, with_signals
 from webhook.core.model import ControllerRef
+from webhook.core.nodejoin import KnownNodes, known_nodes, node_of
 from webhook.core.policy import IdlePolicy
+from webhook.core.selftest import Answers, Asked, SelfTest
+from webhook.core.selftest_checks import examine
 from webhook.core.usage import NodeSample, NodeUsage, PodUsage, UsageSweep
 from webhook.errors import UsageUnavailable
 from webhook.wire.prometheus import Vector, decode_time, decode_vector, decode_version
 from webhook.wire.promql import node_queries, sweep_queries
+from webhook.wire.promql_probes import probe_queries, query_uses
+from webhook.wire.promql_signals import signal_queries
 
 __all__ = ["Prometheus", "PrometheusSettings"]
 
@@ -28,6 +34,7 @@ class Prometheus:
     def __init__(self, settings: PrometheusSettings) -> None:
         self._transport = Transport(settings)
         self._concurrency = settings.concurrency
+        self._dialect = settings.dialect
         self._version: str | None = None
 
     def sweep(self, policy: IdlePolicy, *, at: datetime | None = None) -> UsageSweep:
@@ -37,13 +44,15 @@ class Prometheus:
         """
         clock = self._transport.query("time()")
         moment = between_steps(at or decode_time(clock.body), step=policy.step)
-        answers = self._ask(sweep_queries(policy), moment)
+        queries = sweep_queries(policy, self._dialect) | signal_queries(policy, self._dialect)
+        answers = self._ask(queries, moment)
         if not answers["startTime"].rows or not (answers["cpuPoints"].rows or answers["cpuRecent"].rows):
             raise UsageUnavailable("no pod has series of both cAdvisor and kube-state-metrics", code="empty")
         return UsageSweep(
             evaluated_at=moment,
             answered_at=None if at else clock.date,
-            pods=pods_of(answers),
+            pods=with_signals(pods_of(answers), answers, policy.signals),
+            workloads=of_workloads(answers, policy.signals),
             queries=1 + len(answers),
             dropped=sum(answer.dropped for answer in answers.values()),
             prometheus_version=self.version(),
@@ -52,7 +61,29 @@ class Prometheus:
     def node_usage(self, policy: IdlePolicy) -> NodeUsage:
         """Ask what each node uses, by node-exporter or, where that has no such node, by cAdvisor."""
         at = decode_time(self._transport.query("time()").body)
-        return nodes_of(self._ask(node_queries(policy), at))
+        return nodes_of(self._ask(node_queries(policy, self._dialect), at))
+
+    def self_test(self, policy: IdlePolicy, *, now: datetime) -> SelfTest:
+        """Find out what it can tell and what not. Whatever goes wrong is a finding, and raises nothing."""
+        asked = Asked(query_uses(policy, self._dialect), policy, self._dialect.cluster)
+        try:
+            clock = self._transport.query("time()")
+            at = decode_time(clock.body)
+        except UsageUnavailable as exc:
+            return examine(Answers({}, {"time": (exc.code, str(exc))}), asked, now=now)
+        answers, refused = self._try(probe_queries(policy, self._dialect), at)
+        return examine(
+            Answers(
+                rows={name: answer.rows for name, answer in answers.items()},
+                refused=refused,
+                infos=tuple(info for answer in answers.values() for info in answer.infos),
+                evaluated_at=at,
+                answered_at=clock.date,
+                version=self.version(),
+            ),
+            asked,
+            now=now,
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -73,6 +104,20 @@ class Prometheus:
                 # A Prometheus in trouble is not asked the rest.
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
+
+    def _try(self, queries: Mapping[str, str], at: datetime) -> tuple[dict[str, Vector], dict[str, tuple[str, str]]]:
+        """As ``_ask``, but each for itself: (answers, code and message of each refusal)."""
+
+        def one(name: str) -> Vector | UsageUnavailable:
+            try:
+                return decode_vector(self._transport.query(queries[name], at=at).body)
+            except UsageUnavailable as exc:
+                return exc
+
+        with ThreadPoolExecutor(self._concurrency) as threads:
+            found = dict(zip(queries, threads.map(one, queries), strict=True))
+        answers = {name: answer for name, answer in found.items() if isinstance(answer, Vector)}
+        return answers, {n: (e.code, str(e)) for n, e in found.items() if isinstance(e, UsageUnavailable)}
 
     def version(self) -> str:
         """Prometheus' own version; empty where it does not tell, as stores do that only speak its query API."""
@@ -202,14 +247,11 @@ _SOURCES = (
 
 def nodes_of(answers: Mapping[str, Vector]) -> NodeUsage:
     """Join each source's series to nodes, and take each node from the best source that knows it."""
-    addresses = {
-        r.labels["internal_ip"]: r.labels["node"] for r in answers["nodes"].rows if r.labels.get("internal_ip")
-    }
-    names = {row.labels.get("node", "") for row in answers["nodes"].rows}
+    known = known_nodes(answers["nodes"].rows)
     samples: dict[str, NodeSample] = {}
     series = joined = 0
     for source, cpu, memory, time in _SOURCES:
-        by_node = [_by_node(answers[name], addresses, names) for name in (cpu, memory, time)]
+        by_node = [_by_node(answers[name], known) for name in (cpu, memory, time)]
         series += len(answers[cpu].rows)
         joined += len(answers[cpu].rows) - by_node[0].pop("", (0, 0.0))[0]
         for node in by_node[0].keys() & by_node[1].keys() & by_node[2].keys():
@@ -222,13 +264,11 @@ def nodes_of(answers: Mapping[str, Vector]) -> NodeUsage:
     return NodeUsage(nodes=tuple(samples[n] for n in sorted(samples)), match_rate=joined / series if series else 0.0)
 
 
-def _by_node(answer: Vector, addresses: Mapping[str, str], names: Iterable[str]) -> dict[str, tuple[int, float]]:
+def _by_node(answer: Vector, known: KnownNodes) -> dict[str, tuple[int, float]]:
     """(rows, largest value) by node; under "" those that lead to none."""
     found: dict[str, tuple[int, float]] = {}
     for labels, value in answer.rows:
-        instance = labels.get("instance", "")
-        host = instance.rpartition(":")[0].strip("[]") or instance
-        node = labels.get("node") or addresses.get(host) or (host if host in names else "")
+        node, _ = node_of(labels, known)
         rows, largest = found.get(node, (0, 0.0))
         found[node] = (rows + 1, max(largest, value))
     return found

@@ -20,7 +20,8 @@ from webhook.cli.common import (
 )
 from webhook.core.book import Book
 from webhook.errors import InputError
-from webhook.jobs.monitor import MonitorReport, run_once
+from webhook.jobs.monitor import UNREACHED, MonitorReport, run_once
+from webhook.jobs.selftest import probe_and_warn
 from webhook.ports import VerdictBook
 
 
@@ -59,6 +60,9 @@ def command(config_file: Path | None, dry_run: bool, output: str, access: Access
     api = connect(access.kubeconfig, access.context)
     book: VerdictBook = ConfigMapBook(api, access.namespace or api.namespace, access.book)
     report = run_once(Cluster(api, clock), usage, _ReadOnlyBook(book) if dry_run else book, configuration.policy, clock)
+    # After the book is written: a slow answer to it must not cost a run.
+    if report.usage_code not in UNREACHED:
+        probe_and_warn(usage, configuration.policy.idle, clock)
     _print(report, output, dry_run=dry_run)
     return 0 if report.did_its_work else TROUBLE
 

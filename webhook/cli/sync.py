@@ -67,10 +67,12 @@ def command(
 
     pace = Pace(jitter=random.random)
     api = connect(access.kubeconfig, access.context)
+    prometheus = usage_of(configuration)
     deps = SyncDeps(
         cluster=WatchedCluster(api, clock, pace=pace),
         book=WatchedBook(api, access.namespace or api.namespace, access.book, pace=pace),
-        usage=usage_of(configuration),
+        usage=prometheus,
+        probe=prometheus,
         snapshots=DirectoryWriter(snapshot_dir),
         load_policy=lambda: read_configuration(config_file).policy,
         clock=clock,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from webhook.configuration import prometheus
 from webhook.configuration import readers as read
 from webhook.configuration.readers import Reader
 from webhook.core.policy import IdlePolicy, Mode, PlacementMode, SidePolicy, SpotPool
@@ -39,6 +40,13 @@ PROMETHEUS: dict[str, tuple[str, Reader]] = {
     "username": ("username", read.text),
     "passwordFile": ("password_file", read.path),
     "caFile": ("ca_file", read.path),
+    "certFile": ("cert_file", read.path),
+    "keyFile": ("key_file", read.path),
+    "headers": ("headers", prometheus.headers),
+    "headerFiles": ("header_files", prometheus.header_files),
+    "parameters": ("parameters", prometheus.parameters),
+    "clusterLabel": ("cluster_label", prometheus.cluster_label),
+    "queries": ("queries", prometheus.queries),
     "deadlineSeconds": ("deadline_seconds", read.number(0.1, 600, "seconds from 0.1 to 600")),
     "maxBodyBytes": ("max_body_bytes", read.whole_number(1024, 1 << 31)),
     "concurrency": ("concurrency", read.whole_number(1, 16)),

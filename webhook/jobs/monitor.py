@@ -14,13 +14,14 @@ from datetime import datetime
 
 import msgspec
 
-from webhook.core import sides
+from webhook.core import rules, sides
 from webhook.core.book import Book
 from webhook.core.census import Census, ControllerFact, PodFact
 from webhook.core.idleness import Judgement, judge, unavailable
 from webhook.core.model import Evidence, Side, Value, Verdict, WorkloadKey
 from webhook.core.owners import resolve
-from webhook.core.policy import Policy
+from webhook.core.policy import IdlePolicy, Policy
+from webhook.core.readings import shape
 from webhook.core.usage import UsageSweep, by_workload
 from webhook.errors import UsageUnavailable
 from webhook.ports import Clock, ClusterReader, UsageSource, VerdictBook
@@ -29,6 +30,12 @@ log = logging.getLogger(__name__)
 
 _NEVER_JUDGED = frozenset({"DaemonSet", "Node"})
 """One pod per node, or the node's own: their place is not ours to choose."""
+UNREACHED = frozenset({"unreachable", "deadline", "tls", "auth", "redirect", "busy"})
+"""Codes of a usage problem that a self-test would only find again, at the cost of another deadline."""
+
+
+Sweeps = Mapping[IdlePolicy, UsageSweep | UsageUnavailable]
+"""By the shape of the policies that each is for; one that failed is its error."""
 
 
 class SideChange(Value, frozen=True, omit_defaults=False):
@@ -75,13 +82,15 @@ def run_once(
     """Judge every workload once and write the book. Raises ClusterError."""
     census, old = cluster.census(), book.read()
     now = clock()
-    sweep, trouble = _sweep(usage, policy)
-    judgements = judge_all(census, sweep, policy=policy, now=now, trouble=str(trouble or ""))
+    sweeps = sweep_all(usage, policy)
+    judgements = judge_all(census, sweeps, policy=policy, now=now)
     new, forgotten = rewrite(old, judgements, census=census, policy=policy, now=now)
     finished = clock()
     control = msgspec.structs.replace(new.control, heartbeat=finished)
     written = book.write(old, msgspec.structs.replace(new, control=control))
     seen = Counter(judgement.evidence for judgement in judgements.values())
+    whole = [sweep for sweep in sweeps.values() if isinstance(sweep, UsageSweep)]
+    trouble = next((sweep for sweep in sweeps.values() if isinstance(sweep, UsageUnavailable)), None)
     report = MonitorReport(
         started_at=now,
         finished_at=finished,
@@ -93,8 +102,8 @@ def run_once(
         changes=tuple(_changes(old, new)),
         forgotten=forgotten,
         objects_written=written,
-        queries=sweep.queries if sweep else 0,
-        dropped_values=sweep.dropped if sweep else 0,
+        queries=sum(sweep.queries for sweep in whole),
+        dropped_values=sum(sweep.dropped for sweep in whole),
         usage_problem=str(trouble or ""),
         usage_code=trouble.code if trouble else "",
         missing_kinds=census.missing,
@@ -103,14 +112,51 @@ def run_once(
     return report
 
 
-def judge_all(
-    census: Census, sweep: UsageSweep | None, *, policy: Policy, now: datetime, trouble: str = ""
-) -> dict[WorkloadKey, Judgement]:
-    """The judgement of every workload of the census; without a sweep all are unknown, for ``trouble``'s sake."""
+def sweep_all(usage: UsageSource, policy: Policy) -> Sweeps:
+    """One sweep for each set of windows and signals that the configuration names, whether or not a workload needs it.
+
+    So the number of queries follows from the configuration alone.
+    """
+    found: dict[IdlePolicy, UsageSweep | UsageUnavailable] = {}
+    for idle in (policy.idle, *(rule.idle for rule in policy.rules if rule.idle)):
+        if (asked := shape(idle)) not in found:
+            try:
+                found[asked] = usage.sweep(asked)
+            except UsageUnavailable as exc:
+                found[asked] = exc
+    return found
+
+
+def judge_all(census: Census, sweeps: Sweeps, *, policy: Policy, now: datetime) -> dict[WorkloadKey, Judgement]:
+    """The judgement of every workload of the census, on the sweep that its rule asks for.
+
+    Where that sweep failed it is unknown, and says why.
+    """
     known = {pod: key for pod, key in resolve(census).items() if key.kind not in _NEVER_JUDGED}
-    if sweep is None:
-        return dict.fromkeys(sorted(set(known.values())), unavailable(trouble))
-    return {key: judge(usage, policy.idle, now=now) for key, usage in by_workload(census, sweep, owners=known).items()}
+    labels = {(c.namespace, c.kind, c.name): c.labels for c in census.controllers}
+    namespaces = {namespace.name: namespace.labels for namespace in census.namespaces}
+    policies = {
+        key: rules.idle_policy(
+            policy,
+            rules.first(
+                policy,
+                key,
+                labels=labels.get((key.namespace, key.kind, key.name), {}),
+                namespace_labels=namespaces.get(key.namespace, {}),
+            ),
+        )
+        for key in sorted(set(known.values()))
+    }
+    judged: dict[WorkloadKey, Judgement] = {}
+    for asked, sweep in sweeps.items():
+        keys = {key for key, idle in policies.items() if shape(idle) == asked}
+        if isinstance(sweep, UsageUnavailable):
+            judged |= dict.fromkeys(keys, unavailable(str(sweep)))
+        else:
+            owners = {pod: key for pod, key in known.items() if key in keys}
+            usages = by_workload(census, sweep, owners=owners)
+            judged |= {key: judge(found, policies[key], now=now) for key, found in usages.items()}
+    return {key: judged[key] for key in policies}
 
 
 def rewrite(
@@ -128,13 +174,6 @@ def rewrite(
     forgotten = {name for name, verdict in absent.items() if _is_over(verdict, census, policy=policy, now=now)}
     kept = {name: verdict for name, verdict in absent.items() if name not in forgotten}
     return msgspec.structs.replace(old, verdicts=verdicts | kept), tuple(sorted(forgotten))
-
-
-def _sweep(usage: UsageSource, policy: Policy) -> tuple[UsageSweep | None, UsageUnavailable | None]:
-    try:
-        return usage.sweep(policy.idle), None
-    except UsageUnavailable as exc:
-        return None, exc
 
 
 def _is_over(verdict: Verdict, census: Census, *, policy: Policy, now: datetime) -> bool:

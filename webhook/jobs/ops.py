@@ -1,11 +1,12 @@
 """The ops port of `sync`: plain HTTP, read only, for probes, Prometheus and people inside the cluster.
 
-=================  ======================================================================
-/healthz           200 while the loop looks at the world, 503 once it stopped for a minute
-/readyz            200 from the first snapshot on
-/metrics           of sync, of the server (fetched), and of the monitor (from the book)
-/api/v1/status     all of it as one JSON object
-=================  ======================================================================
+==================  ===========================================================================
+/healthz            200 while the loop looks at the world, 503 once it stopped for a minute
+/readyz             200 from the first snapshot on
+/metrics            of sync, of the server (fetched), and of the monitor (from the book)
+/api/v1/status      all of it as one JSON object
+/api/v1/prometheus what the last self-test of Prometheus found, and the queries that are asked
+==================  ===========================================================================
 """
 
 import logging
@@ -26,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from webhook.core.book import Book
 from webhook.core.model import CapacityType
+from webhook.core.selftest import Code, SelfTest
 from webhook.core.snapshot import Snapshot
 from webhook.jobs.sync import SyncStatus
 from webhook.ports import Clock
@@ -68,9 +70,10 @@ class Ops:
             case "/metrics":
                 return Answer(200, self._metrics(), _METRICS)
             case "/api/v1/status":
-                body = msgspec.json.encode(describe(self._status, now=self._clock()), order="deterministic")
-                return Answer(200, msgspec.json.format(body, indent=2) + b"\n", _JSON)
-        return Answer(404, b"there are /healthz, /readyz, /metrics and /api/v1/status\n")
+                return _json(describe(self._status, now=self._clock()))
+            case "/api/v1/prometheus":
+                return _json(describe_prometheus(self._status))
+        return Answer(404, b"there are /healthz, /readyz, /metrics, /api/v1/status and /api/v1/prometheus\n")
 
     def _health(self) -> Answer:
         looked = self._status.looked_at
@@ -92,6 +95,18 @@ class Ops:
             f"# TYPE spot_balancer_server_up gauge\nspot_balancer_server_up {up}\n"
         )
         return own + text.encode() + fetched
+
+
+def _json(page: dict[str, Any]) -> Answer:
+    body = msgspec.json.encode(page, order="deterministic")
+    return Answer(200, msgspec.json.format(body, indent=2) + b"\n", _JSON)
+
+
+def describe_prometheus(status: SyncStatus) -> dict[str, Any]:
+    """The last self-test; ``testedAt`` is null before the first, and where there is no Prometheus to test."""
+    found = status.self_test
+    tested: dict[str, Any] = msgspec.to_builtins(found) if found else {"testedAt": None, "findings": []}
+    return {"schemaVersion": 1, **tested}
 
 
 def describe(status: SyncStatus, *, now: datetime) -> dict[str, Any]:
@@ -148,6 +163,7 @@ class _Metrics(Collector):
         for part in ("cluster", "policy", "snapshot", "usage"):
             problems.add_metric([part], part in status.problems)
         yield problems
+        yield from _finding_metrics(status.self_test, now)
         yield _gauge("sync_kinds_missing", "Kinds that may not be read.", len(status.missing))
         if status.snapshot is not None:
             yield from _snapshot_metrics(status.snapshot, now)
@@ -160,6 +176,20 @@ class _Metrics(Collector):
         for labels, count in sorted(_verdicts(status.book).items()):
             verdicts.add_metric(labels, count)
         yield verdicts
+
+
+def _finding_metrics(tested: SelfTest | None, now: datetime) -> Iterator[Metric]:
+    """Every code there is, as 0 or 1, so that an alert can tell "all well" from "not tested yet"."""
+    found = GaugeMetricFamily(
+        "spot_balancer_prometheus_finding", "1 where the self-test of Prometheus found it.", labels=["code"]
+    )
+    if tested is not None:
+        codes = {finding.code for finding in tested.findings}
+        for code in Code:
+            found.add_metric([code.value], code in codes)
+        age = (now - tested.tested_at).total_seconds()
+        yield _gauge("prometheus_self_test_age_seconds", "Since Prometheus was last tested.", age)
+    yield found
 
 
 def _snapshot_metrics(snapshot: Snapshot, now: datetime) -> Iterator[Metric]:

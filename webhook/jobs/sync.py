@@ -11,7 +11,8 @@ A front door builds the adapters and hands them over::
     deps = SyncDeps(
         cluster=WatchedCluster(api, clock, pace=pace),
         book=WatchedBook(api, namespace, "spot-balancer", pace=pace),
-        usage=Prometheus(prometheus_settings),            # or None: no node load
+        usage=prometheus,                                 # Prometheus(settings), or None: no node load
+        probe=prometheus,                                 # or None: no self-test
         snapshots=DirectoryWriter(directory),
         load_policy=lambda: load_configuration(file.read_text(), str(file)).policy,
         clock=lambda: datetime.now(UTC),
@@ -36,10 +37,12 @@ from webhook import __version__
 from webhook.core import inventory
 from webhook.core.book import Book
 from webhook.core.policy import Policy
+from webhook.core.selftest import SelfTest
 from webhook.core.snapshot import Snapshot
 from webhook.core.usage import NodeUsage
 from webhook.errors import ClusterError, ConfigurationError, InputError, SnapshotError, UsageUnavailable
-from webhook.ports import Clock, ClusterReader, SnapshotWriter, UsageSource, VerdictBook
+from webhook.jobs.selftest import probe_and_tell
+from webhook.ports import Clock, ClusterReader, SnapshotWriter, UsageProbe, UsageSource, VerdictBook
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +87,10 @@ class SyncSettings:
     """Node load changes no faster than Prometheus scrapes it."""
     policy_seconds: float = 5.0
     """A mounted ConfigMap takes up to a minute to change; five seconds more cost nothing."""
+    self_test_seconds: float = 600.0
+    """Between two self-tests of Prometheus: what they look at changes by hand."""
+    self_test_again_seconds: float = 60.0
+    """After one that did not reach it."""
     source: str = "sync"
 
 
@@ -100,6 +107,7 @@ class SyncDeps:
     load_policy: Callable[[], Policy]
     clock: Clock
     usage: UsageSource | None = None
+    probe: UsageProbe | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     previous: Snapshot | None = None
 
@@ -114,6 +122,8 @@ class SyncStatus:
         self.looked_at: datetime | None = None
         self.written_at: datetime | None = None
         self.writes = 0
+        self.self_test: SelfTest | None = None
+        """The last one; None before the first, and for ever where there is no Prometheus to test."""
         self.problems: dict[str, str] = {}
         """By part: cluster, usage, policy, snapshot. Empty when all is well."""
         self._lock = threading.Lock()
@@ -184,6 +194,14 @@ class Sync:
             self._status.trouble("usage", str(exc))
         else:
             self._status.well("usage")
+
+    def test_usage(self) -> float:
+        """Test Prometheus once and keep what was found; return how many seconds to wait before the next one."""
+        if self._deps.probe is None:
+            return self._settings.self_test_seconds
+        found = probe_and_tell(self._deps.probe, self._policy.idle, self._deps.clock, last=self._status.self_test)
+        self._status.self_test = found
+        return self._settings.self_test_seconds if found.reached else self._settings.self_test_again_seconds
 
     def _refresh(self, now: datetime) -> bool:
         deps = self._deps
@@ -279,20 +297,28 @@ def _is_due(last: datetime | None, now: datetime, seconds: float) -> bool:
 
 @contextmanager
 def _polling(sync: Sync, settings: SyncSettings, stop: Stop) -> Iterator[None]:
-    """Ask for node load on a thread of its own: a slow Prometheus must not hold up the snapshot."""
+    """Ask for node load, and test Prometheus, on threads of their own: a slow one must not hold up the snapshot."""
     ended = threading.Event()
 
-    def poll() -> None:
+    def poll() -> float:
+        sync.poll_load()
+        return settings.load_seconds
+
+    def repeat(what: str, once: Callable[[], float], pause: float) -> None:
         while not (ended.is_set() or stop.is_set()):
+            wait = pause
             try:
-                sync.poll_load()
+                wait = once()
             except Exception:
                 # A thread that dies in silence would leave an ever older load behind.
-                log.exception("node load")
-            ended.wait(settings.load_seconds)
+                log.exception(what)
+            ended.wait(wait)
 
-    thread = threading.Thread(target=poll, name="node-load", daemon=True)
-    thread.start()
+    for name, once, pause in (
+        ("node-load", poll, settings.load_seconds),
+        ("self-test", sync.test_usage, settings.self_test_again_seconds),
+    ):
+        threading.Thread(target=repeat, args=(name, once, pause), name=name, daemon=True).start()
     try:
         yield
     finally:

@@ -1,5 +1,9 @@
 """Prometheus' answers to instant queries, read strictly: what is odd is refused, never guessed.
 
+Thanos and Mimir say ``warnings`` when a part of them did not answer, VictoriaMetrics says
+``isPartial``; either makes the whole answer one that nothing may rest on. ``infos`` are remarks on the
+query itself and harmless. Further keys, such as ``stats``, are passed over.
+
 A value that is NaN, infinite, negative or no number is dropped and counted: the pod it
 belongs to then has no value, which is neither idle nor hot.
 """
@@ -14,6 +18,8 @@ import msgspec
 from webhook.errors import UsageUnavailable
 
 _LONGEST_MESSAGE = 300
+_LIMITS = ("too many samples", "the maximum number of", "exceeded the aggregated", "-search.max", "limit violated")
+"""As Prometheus, Mimir (``err-mimir-max-...``), VictoriaMetrics and Thanos say that a query reads too much."""
 T = TypeVar("T")
 
 Labels = Mapping[str, str]
@@ -27,10 +33,11 @@ class Row(NamedTuple):
 
 
 class Vector(NamedTuple):
-    """``dropped`` counts the rows whose value could not be believed."""
+    """``dropped`` counts the rows whose value could not be believed; ``infos`` are remarks on the query."""
 
     rows: tuple[Row, ...]
     dropped: int
+    infos: tuple[str, ...] = ()
 
 
 class _Data(msgspec.Struct, rename="camel"):
@@ -44,6 +51,8 @@ class _Answer(msgspec.Struct, rename="camel"):
     error_type: str = ""
     error: str = ""
     warnings: list[str] | None = None
+    infos: list[str] | None = None
+    is_partial: bool = False
 
 
 class _Series(msgspec.Struct):
@@ -66,7 +75,8 @@ _scalars = msgspec.json.Decoder(tuple[float, str])
 
 def decode_vector(body: bytes) -> Vector:
     """Read a vector. Raises UsageUnavailable with a code for anything else than a whole, successful one."""
-    series = _decoded(_vectors.decode, _result(body, "vector"))
+    answer = _answered(body)
+    series = _decoded(_vectors.decode, _result(answer, "vector"))
     if any(one.value is None for one in series):
         raise UsageUnavailable("a histogram where a number was asked for", code="type")
     rows = tuple(
@@ -74,12 +84,12 @@ def decode_vector(body: bytes) -> Vector:
         for one in series
         if one.value is not None and (value := _number(one.value[1])) is not None
     )
-    return Vector(rows, len(series) - len(rows))
+    return Vector(rows, len(series) - len(rows), tuple(info[:_LONGEST_MESSAGE] for info in answer.infos or ()))
 
 
 def decode_time(body: bytes) -> datetime:
     """Read the answer to ``time()``: Prometheus' own clock. Raises UsageUnavailable."""
-    seconds = _number(_decoded(_scalars.decode, _result(body, "scalar"))[1])
+    seconds = _number(_decoded(_scalars.decode, _result(_answered(body), "scalar"))[1])
     try:
         return datetime.fromtimestamp(seconds if seconds is not None else float("nan"), tz=UTC)
     except (ValueError, OverflowError, OSError) as exc:
@@ -103,16 +113,29 @@ def decode_version(body: bytes) -> str:
         return ""
 
 
-def _result(body: bytes, wanted: str) -> msgspec.Raw:
+def _answered(body: bytes) -> _Answer:
+    """A whole answer with data. Raises UsageUnavailable."""
     answer = _decoded(_answers.decode, body)
     if answer.status != "success" or answer.data is None:
-        raise UsageUnavailable(f"status {answer.status!r}: {decode_error(body)}"[:_LONGEST_MESSAGE], code="error")
-    if answer.warnings:
-        # Stores that span several Prometheuses warn when one of them did not answer: its pods would look gone.
-        raise UsageUnavailable(f"a partial answer: {answer.warnings[0]}"[:_LONGEST_MESSAGE], code="partial")
-    if answer.data.result_type != wanted:
-        raise UsageUnavailable(f"a {answer.data.result_type or 'nameless type'}, not a {wanted}"[:80], code="type")
-    return answer.data.result
+        said = decode_error(body)
+        raise UsageUnavailable(f"status {answer.status!r}: {said}"[:_LONGEST_MESSAGE], code=code_of(said) or "error")
+    if answer.warnings or answer.is_partial:
+        # A store that spans several says so when one of them did not answer: its pods would look gone.
+        why = answer.warnings[0] if answer.warnings else "isPartial"
+        raise UsageUnavailable(f"a partial answer: {why}"[:_LONGEST_MESSAGE], code="partial")
+    return answer
+
+
+def code_of(said: str) -> str:
+    """``limit`` where an error message tells of too much data for one query, else empty."""
+    return "limit" if any(word in said.lower() for word in _LIMITS) else ""
+
+
+def _result(answer: _Answer, wanted: str) -> msgspec.Raw:
+    data = answer.data or _Data()
+    if data.result_type != wanted:
+        raise UsageUnavailable(f"a {data.result_type or 'nameless type'}, not a {wanted}"[:80], code="type")
+    return data.result
 
 
 def _decoded(decode: Callable[[bytes | msgspec.Raw], T], body: bytes | msgspec.Raw) -> T:

@@ -1,4 +1,4 @@
-"""The queries of a sweep. Nothing but durations of the policy is ever put into them.
+"""The queries of a sweep. Nothing but the policy and the operator's own configuration is ever put into them.
 
 Names of objects stay out of PromQL: a query asks for all pods at once and the join with
 owners happens in process, so that the number of queries is constant and no label can say
@@ -8,79 +8,169 @@ like): absence arrives as absence.
 Duplicates of one container or interface (an HA pair, two kubelet jobs, a restart) count
 once, at their largest. Rates are taken per series before anything is added up, so that a
 counter reset costs nothing.
+
+Each query is a template with macros, which an operator may replace by name; a matcher for the
+cluster goes into every selector of every query, theirs and ours.
 """
 
+import difflib
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import NamedTuple
 
 from webhook.core.policy import IdlePolicy
 from webhook.core.readings import leave_range, startup
+from webhook.wire import promql_text
 
-_CPU = 'container_cpu_usage_seconds_total{pod!="",container!="",container!="POD"}'
+
+class Template(NamedTuple):
+    """A query with macros, and the labels that its answer must carry for the join; ``a|b`` means either."""
+
+    text: str
+    labels: tuple[str, ...]
+
+
+class ClusterLabel(NamedTuple):
+    """What tells one cluster's series from another's in a store that holds many."""
+
+    name: str
+    value: str
+
+    @property
+    def matcher(self) -> str:
+        """``name="value"``. Raises ValueError, see ``promql_text.matcher``."""
+        return promql_text.matcher(self.name, self.value)
+
+
+class Dialect(NamedTuple):
+    """What the configuration says of the queries: the cluster they are for, and those that an operator wrote."""
+
+    cluster: ClusterLabel | None = None
+    own: Mapping[str, str] = {}
+
+
+CPU = 'container_cpu_usage_seconds_total{pod!="",container!="",container!="POD"}'
 # Network counters belong to the pod's sandbox, so there is no container to ask for.
-_RECEIVED = 'container_network_receive_bytes_total{pod!="",interface!="lo"}'
+RECEIVED = 'container_network_receive_bytes_total{pod!="",interface!="lo"}'
+
+_STEPS = "[$window:$step]"
+_CPU_RATE = f"max by (namespace, pod, container) (rate({CPU}[$rateWindow]))"
+_RECEIVED_RATE = f"max by (namespace, pod, interface) (rate({RECEIVED}[$rateWindow]))"
+# The burst of a start must not count. What a range still finds after a pod's end may: it is from its life.
+_GROWN = "unless on (namespace, pod) (kube_pod_start_time > time() - $startup)"
+# Points are held against expectedPoints: only steps with a number, which NaN is not, and at which
+# kube-state-metrics knows the pod and its start-up is over.
+_SETTLED = "(kube_pod_start_time <= time() - $startup)"
+_KNOWN = f"and on (namespace, pod) {_SETTLED}"
+_POD = ("namespace", "pod")
+_LIFE = (*_POD, "uid")
+
+SWEEP: dict[str, Template] = {
+    "cpuPeak": Template(f"max_over_time((sum by (namespace, pod) ({_CPU_RATE}) {_GROWN}){_STEPS})", _POD),
+    "cpuPoints": Template(f"count_over_time(({_CPU_RATE} >= 0 {_KNOWN}){_STEPS})", (*_POD, "container")),
+    "cpuRecent": Template(
+        f"sum by (namespace, pod) (max by (namespace, pod, container) (rate({CPU}[$leaveWindow])))", _POD
+    ),
+    "receivedPeak": Template(f"max_over_time((sum by (namespace, pod) ({_RECEIVED_RATE}) {_GROWN}){_STEPS})", _POD),
+    "receivedPoints": Template(
+        f"min by (namespace, pod) (count_over_time(({_RECEIVED_RATE} >= 0 {_KNOWN}){_STEPS}))", _POD
+    ),
+    "receivedRecent": Template(
+        f"sum by (namespace, pod) (max by (namespace, pod, interface) (rate({RECEIVED}[$leaveWindow])))", _POD
+    ),
+    "sampleTime": Template(
+        f"min by (namespace, pod) (max by (namespace, pod, container) (timestamp({CPU}))"
+        f" or max by (namespace, pod, interface) (timestamp({RECEIVED})))",
+        _POD,
+    ),
+    "expectedPoints": Template(f"max by (namespace, pod, uid) (count_over_time({_SETTLED}{_STEPS}))", _LIFE),
+    "runningPoints": Template(
+        f'max by (namespace, pod, uid) (sum_over_time(kube_pod_status_phase{{phase="Running"}}{_STEPS}))', _LIFE
+    ),
+    "startTime": Template("max by (namespace, pod, uid) (last_over_time(kube_pod_start_time[$window]))", _LIFE),
+    "owner": Template(
+        "max by (namespace, pod, uid, owner_kind, owner_name) "
+        '(last_over_time(kube_pod_owner{owner_is_controller="true"}[$window]))',
+        (*_POD, "owner_kind", "owner_name"),
+    ),
+    "containers": Template(
+        "count by (namespace, pod) (max by (namespace, pod, container) "
+        "(last_over_time(kube_pod_container_info[$window])))",
+        _POD,
+    ),
+}
+"""The instant queries of one sweep by name, all of which return vectors over namespace and pod."""
+
+_BUSY = 'node_cpu_seconds_total{mode!~"idle|iowait|steal|guest|guest_nice"}[$rateWindow]'
+_WORKING = 'container_memory_working_set_bytes{pod!="",container!="",container!="POD"}'
+_BY_CPU = "sum by (node, instance) (max by (node, instance, cpu, mode)"
+_BY_CONTAINER = "sum by (node) (max by (node, namespace, pod, container)"
+_INSTANCE = ("node|instance",)
+
+NODES: dict[str, Template] = {
+    "nodes": Template("max by (node, internal_ip) (kube_node_info)", ("node",)),
+    "exporterCpu": Template(f"{_BY_CPU} (rate({_BUSY})))", _INSTANCE),
+    "exporterMemory": Template(
+        "max by (node, instance) (node_memory_MemTotal_bytes - node_memory_MemAvailable_bytes)", _INSTANCE
+    ),
+    "exporterTime": Template("max by (node, instance) (timestamp(node_memory_MemAvailable_bytes))", _INSTANCE),
+    "rootCpu": Template(
+        'max by (node, instance) (rate(container_cpu_usage_seconds_total{id="/"}[$rateWindow]))', _INSTANCE
+    ),
+    "rootMemory": Template('max by (node, instance) (container_memory_working_set_bytes{id="/"})', _INSTANCE),
+    "containersCpu": Template(f"{_BY_CONTAINER} (rate({CPU}[$rateWindow])))", ("node",)),
+    "containersMemory": Template(f"{_BY_CONTAINER} ({_WORKING}))", ("node",)),
+    "cadvisorTime": Template("max by (node, instance) (timestamp(container_memory_working_set_bytes))", _INSTANCE),
+}
+"""What nodes use: by node-exporter, and by cAdvisor where that cannot be joined to a node."""
+
+TEMPLATES = SWEEP | NODES
+MACROS = ("window", "step", "rateWindow", "leaveWindow", "startup")
+"""Those that every query may use; ``$cluster`` only where a cluster's label is configured."""
 
 
-def sweep_queries(policy: IdlePolicy) -> dict[str, str]:
-    """The instant queries of one sweep by name, all of which return vectors over namespace and pod."""
-    steps = f"[{duration(policy.window)}:{duration(policy.step)}]"
-    window = f"[{duration(policy.window)}]"
-    cpu = f"max by (namespace, pod, container) (rate({_CPU}[{duration(policy.rate_window)}]))"
-    received = f"max by (namespace, pod, interface) (rate({_RECEIVED}[{duration(policy.rate_window)}]))"
-    recent = duration(leave_range(policy))
-    life = seconds(startup(policy))
-    # The burst of a start must not count. What a range still finds after a pod's end may: it is from its life.
-    grown = f"unless on (namespace, pod) (kube_pod_start_time > time() - {life})"
-    # Points are held against expectedPoints: only steps with a number, which NaN is not, and at which
-    # kube-state-metrics knows the pod and its start-up is over.
-    settled = f"(kube_pod_start_time <= time() - {life})"
-    known = f"and on (namespace, pod) {settled}"
+def sweep_queries(policy: IdlePolicy, dialect: Dialect = Dialect()) -> dict[str, str]:  # noqa: B008 - frozen
+    """The queries of ``SWEEP`` for this policy, an operator's own in the place of ours."""
+    return _written(SWEEP, policy, dialect)
+
+
+def node_queries(policy: IdlePolicy, dialect: Dialect = Dialect()) -> dict[str, str]:  # noqa: B008 - frozen
+    """The queries of ``NODES`` likewise."""
+    return _written(NODES, policy, dialect)
+
+
+def scoped(text: str, dialect: Dialect) -> str:
+    """A query of ours that knows no macros, held to the cluster."""
+    return promql_text.within(text, dialect.cluster.matcher) if dialect.cluster else text
+
+
+def own_faults(own: Mapping[str, str], *, clustered: bool) -> list[str]:
+    """What is wrong with queries given by name, each as ``.name: found; expected``."""
+    known = dict.fromkeys((*MACROS, "cluster") if clustered else MACROS, "1")
+    found = [f".{name}: unknown query; {_nearest(name)}" for name in own if name not in TEMPLATES]
+    return found + [f".{name}: {fault}" for name, text in own.items() for fault in promql_text.faults(text, known)]
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, TEMPLATES, n=1)
+    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(sorted(TEMPLATES))}"
+
+
+def _written(templates: Mapping[str, Template], policy: IdlePolicy, dialect: Dialect) -> dict[str, str]:
+    known = macros(policy, dialect)
+    texts = {name: dialect.own.get(name, template.text) for name, template in templates.items()}
+    return {name: scoped(promql_text.expand(text, known), dialect) for name, text in texts.items()}
+
+
+def macros(policy: IdlePolicy, dialect: Dialect = Dialect()) -> dict[str, str]:  # noqa: B008 - frozen
+    """What every query's macros stand for."""
     return {
-        "cpuPeak": f"max_over_time((sum by (namespace, pod) ({cpu}) {grown}){steps})",
-        "cpuPoints": f"count_over_time(({cpu} >= 0 {known}){steps})",
-        "cpuRecent": f"sum by (namespace, pod) (max by (namespace, pod, container) (rate({_CPU}[{recent}])))",
-        "receivedPeak": f"max_over_time((sum by (namespace, pod) ({received}) {grown}){steps})",
-        "receivedPoints": f"min by (namespace, pod) (count_over_time(({received} >= 0 {known}){steps}))",
-        "receivedRecent": f"sum by (namespace, pod) (max by (namespace, pod, interface) (rate({_RECEIVED}[{recent}])))",
-        "sampleTime": (
-            f"min by (namespace, pod) (max by (namespace, pod, container) (timestamp({_CPU}))"
-            f" or max by (namespace, pod, interface) (timestamp({_RECEIVED})))"
-        ),
-        "expectedPoints": f"max by (namespace, pod, uid) (count_over_time({settled}{steps}))",
-        "runningPoints": (
-            f'max by (namespace, pod, uid) (sum_over_time(kube_pod_status_phase{{phase="Running"}}{steps}))'
-        ),
-        "startTime": f"max by (namespace, pod, uid) (last_over_time(kube_pod_start_time{window}))",
-        "owner": (
-            "max by (namespace, pod, uid, owner_kind, owner_name) "
-            f'(last_over_time(kube_pod_owner{{owner_is_controller="true"}}{window}))'
-        ),
-        "containers": (
-            "count by (namespace, pod) (max by (namespace, pod, container) "
-            f"(last_over_time(kube_pod_container_info{window})))"
-        ),
-    }
-
-
-def node_queries(policy: IdlePolicy) -> dict[str, str]:
-    """What nodes use: by node-exporter, and by cAdvisor where that cannot be joined to a node."""
-    rate = f"[{duration(policy.rate_window)}]"
-    busy = f'node_cpu_seconds_total{{mode!~"idle|iowait|steal|guest|guest_nice"}}{rate}'
-    memory = "node_memory_MemTotal_bytes - node_memory_MemAvailable_bytes"
-    working = 'container_memory_working_set_bytes{pod!="",container!="",container!="POD"}'
-    root = '{id="/"}'
-    by_cpu = "sum by (node, instance) (max by (node, instance, cpu, mode)"
-    by_container = "sum by (node) (max by (node, namespace, pod, container)"
-    return {
-        "nodes": "max by (node, internal_ip) (kube_node_info)",
-        "exporterCpu": f"{by_cpu} (rate({busy})))",
-        "exporterMemory": f"max by (node, instance) ({memory})",
-        "exporterTime": "max by (node, instance) (timestamp(node_memory_MemAvailable_bytes))",
-        "rootCpu": f"max by (node, instance) (rate(container_cpu_usage_seconds_total{root}{rate}))",
-        "rootMemory": f"max by (node, instance) (container_memory_working_set_bytes{root})",
-        "containersCpu": f"{by_container} (rate({_CPU}{rate})))",
-        "containersMemory": f"{by_container} ({working}))",
-        "cadvisorTime": "max by (node, instance) (timestamp(container_memory_working_set_bytes))",
-    }
+        "window": duration(policy.window),
+        "step": duration(policy.step),
+        "rateWindow": duration(policy.rate_window),
+        "leaveWindow": duration(leave_range(policy)),
+        "startup": seconds(startup(policy)),
+    } | ({"cluster": dialect.cluster.matcher} if dialect.cluster else {})
 
 
 def duration(length: timedelta) -> str:
