@@ -194,6 +194,78 @@ def test_a_duration_comes_back_to_the_millisecond(milliseconds):
 def test_every_key_of_the_file_is_documented():
     text = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
     sections = {"": keys.TOP, "idle.": keys.IDLE, "sides.": keys.SIDES}
-    sections["prometheus."] = keys.PROMETHEUS
+    sections |= {"prometheus.": keys.PROMETHEUS, "idle.signals[].": keys.SIGNAL}
+    sections |= {"rules[].": keys.RULE, "rules[].match.": keys.MATCH}
     missing = [f"{path}{key}" for path, keys in sections.items() for key in keys if f"`{path}{key}`" not in text]
     assert not missing
+
+
+RULES = """
+idle: {window: 2h}
+rules:
+- name: web
+  match: {namespaces: [shop, "/team-.*/"], labels: {app.kubernetes.io/component: "/web|api/"}}
+  mode: inject
+  idle:
+    cpuFloor: 20m
+    signals:
+    - {name: requests, query: "sum by (namespace, pod) (rate(http_requests_total[$rateWindow]))", idleBelow: 0.1}
+- {name: rest, match: {}, spot: never, allowedMoves: [], allowedAnnotations: [spot]}
+"""
+
+
+def test_what_a_rule_says_of_idleness_is_laid_over_the_rest_of_the_file():
+    first, second = load(RULES, source="config.yaml").policy.rules
+    assert first.idle.window == timedelta(hours=2)
+    assert (first.idle.cpu_floor_cores, first.idle.signals[0].name) == (0.02, "requests")
+    assert (second.idle, second.allowed_moves, second.allowed_annotations) == (None, (), ("spot",))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("rules: [{name: a}]", "rules[0].match: missing; expected what it is for, or {} for every workload"),
+        ("rules: [{match: {}}]", "rules[0].name: missing"),
+        ("rules: [{name: A b, match: {}}]", "rules[0].name: 'A b'; expected a name of lower-case letters"),
+        ("rules: [{name: a, match: {names: [web-*]}}]", "rules[0].match.names[0]: 'web-*'; expected a name; a pattern"),
+        (
+            "rules: [{name: a, match: {names: ['/(/']}}]",
+            "rules[0].match.names[0]: '/(/'; expected a regular expression",
+        ),
+        ("rules: [{name: a, match: {kinds: [deployments]}}]", "did you mean Deployment?"),
+        ("rules: [{name: a, match: {kindes: [Job]}}]", "rules[0].match.kindes: unknown key; did you mean kinds?"),
+        ("rules: [{name: a, match: {labels: [x]}}]", "rules[0].match.labels: ['x']; expected labels such as"),
+        ("rules: [{name: a, match: {labels: {'a b': x}}}]", "rules[0].match.labels.a b: expected a label's key"),
+        ("rules: [{name: a, match: {labels: {a: 3}}}]", "rules[0].match.labels.a: 3; expected a name"),
+        ("rules: [{name: a, match: {}, mode: injekt}]", "rules[0].mode: 'injekt'; expected observe, inject, move"),
+        ("rules: [{name: a, match: {}, allowedMoves: [jump]}]", "rules[0].allowedMoves[0]: 'jump'; expected surge"),
+        ("rules: [{name: a, match: {}, allowedAnnotations: [all]}]", "rules[0].allowedAnnotations: ['all']; expected"),
+        ("rules: [{name: a, match: {}}, {name: b, match: {names: [x]}}]", "rules[1]: never reached; rules[0] is for"),
+        ("rules: [{name: a, match: {names: [y]}}, {name: a, match: {}}]", "rules[0].name: 'a' stands twice"),
+        ("rules: [{name: a, match: {}, idle: {window: 1m}}]", "rules[0].idle.window: shorter than rateWindow"),
+        ("idle: {signals: [{name: q}]}", "idle.signals[0].query: missing"),
+        (
+            "idle: {signals: [{name: cpu, query: up, idleBelow: 1}]}",
+            "idle.signals[0].name: 'cpu' is a signal of our own",
+        ),
+        (
+            "idle: {signals: [{name: q, query: up, idleBelow: 0}]}",
+            "idle.signals[0].idleBelow: 0; expected a number above",
+        ),
+        (
+            "idle: {signals: [{name: q, query: up, idleBelow: 2, activeAbove: 1}]}",
+            "idle.signals[0].activeAbove: not above",
+        ),
+        ("idle: {signals: [{name: q, query: up or vector(0), idleBelow: 1}]}", "idle.signals[0].query: "),
+        ("idle: {signals: [{name: q, query: 'up[$windov]', idleBelow: 1}]}", "did you mean $window?"),
+    ],
+)
+def test_each_fault_of_a_rule_or_signal_is_told_with_its_place(text, fault):
+    assert any(fault in told for told in faults_of(text)), faults_of(text)
+
+
+def test_so_many_sets_of_windows_are_refused_because_each_asks_prometheus_anew():
+    listed = [f"{{name: r{i}, match: {{names: [n{i}]}}, idle: {{window: {i + 20}m}}}}" for i in range(8)]
+    assert "9 different sets of windows" in faults_of(f"rules: [{', '.join(listed)}]")[0]
+    thresholds = [f"{{name: r{i}, match: {{names: [n{i}]}}, idle: {{cpuFloor: {i}m}}}}" for i in range(8)]
+    assert len(load(f"rules: [{', '.join(thresholds)}]", source="c").policy.rules) == 8

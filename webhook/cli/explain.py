@@ -4,7 +4,6 @@ import difflib
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -22,8 +21,9 @@ from webhook.cli.common import (
     read_snapshot,
     rows,
 )
-from webhook.core import consent, spotpool
-from webhook.core.model import Value, Workload, WorkloadKey
+from webhook.core import consent, rules, spotpool
+from webhook.core.model import Signal, Value, Workload, WorkloadKey
+from webhook.core.outlook import to_active, to_spot
 from webhook.core.patch import Operation
 from webhook.core.rehearsal import Rehearsal, rehearse
 from webhook.core.snapshot import Snapshot
@@ -31,7 +31,7 @@ from webhook.core.words import MEANING
 from webhook.errors import InputError
 
 _SHORT = {"deploy": "Deployment", "sts": "StatefulSet", "cj": "CronJob", "rs": "ReplicaSet", "ds": "DaemonSet"}
-SIGNALS = ("SIGNAL", "PEAK", "RECENT", "IDLE BELOW", "ACTIVE ABOVE", "WINDOW", "COVERAGE")
+SIGNALS = ("SIGNAL", "PEAK", "RECENT", "IDLE BELOW", "ACTIVE ABOVE", "WINDOW", "COVERAGE", "SAMPLES", "AGE")
 
 
 class Explanation(Value, frozen=True, omit_defaults=False):
@@ -45,7 +45,10 @@ class Explanation(Value, frozen=True, omit_defaults=False):
     evidence: str
     reason: str
     good_at: datetime | None
-    signals: tuple[Any, ...]
+    signals: tuple[Signal, ...]
+    missing_for_spot: tuple[str, ...]
+    missing_for_active: tuple[str, ...]
+    judged_at: datetime | None
     replicas: int | None
     pods: int
     pods_on_spot: int
@@ -117,6 +120,7 @@ def explain(workload: Workload, snapshot: Snapshot) -> tuple[Explanation, Rehear
     meta, verdict = snapshot.meta, workload.verdict
     rehearsal = rehearse(workload, snapshot)
     namespace = snapshot.namespaces.get(workload.key.namespace)
+    idle = rules.idle_policy(meta.policy, rules.named(meta.policy, workload.rule))
     return Explanation(
         schema_version=1,
         workload=str(workload.key),
@@ -127,6 +131,9 @@ def explain(workload: Workload, snapshot: Snapshot) -> tuple[Explanation, Rehear
         reason=verdict.reason if verdict else "the monitor has not judged it yet",
         good_at=verdict.good_at if verdict else None,
         signals=verdict.signals if verdict else (),
+        missing_for_spot=to_spot(verdict, idle, meta.policy.sides) if verdict else (),
+        missing_for_active=to_active(verdict) if verdict else (),
+        judged_at=verdict.judged_at if verdict else None,
         replicas=workload.replicas,
         pods=workload.pods,
         pods_on_spot=workload.pods_on_spot,
@@ -157,7 +164,9 @@ def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> 
         "",
     ]
     if e.signals:
-        lines += [rows(SIGNALS, [render.signal_cells(signal) for signal in e.signals]), ""]
+        lines += [rows(SIGNALS, [render.signal_cells(signal, judged_at=e.judged_at) for signal in e.signals]), ""]
+        lines += _listed("to go to spot it still needs", e.missing_for_spot)
+        lines += _listed("active at once by any of", e.missing_for_active)
     lines += _settings(e.consent)
     lines += ["", f"The next pod {e.meaning}. [{e.decision}]"]
     if e.decision == "observe" and e.would != e.decision:
@@ -188,14 +197,22 @@ def background(workload: Workload, snapshot: Snapshot, rehearsal: Rehearsal) -> 
     return ["", *(f"{name:<14} {text}" for name, text in facts.items()), *(["", "patch:", *patch] if patch else [])]
 
 
+def _listed(heading: str, items: tuple[str, ...]) -> list[str]:
+    return [f"{heading}:", *(f"  - {item}" for item in items), ""] if items else []
+
+
 def _settings(settled: consent.Consent) -> list[str]:
+    def by(level: consent.Level) -> str:
+        return f"rule {settled.rule}" if level is consent.Level.RULE else level.value
+
     table = [
-        ("mode", settled.mode.value, settled.mode_from.value),
-        ("spot", settled.spot.value, settled.spot_from.value),
-        ("placement", settled.placement.value, settled.placement_from.value),
-        ("max-spot", settled.max_spot, settled.max_spot_from.value),
+        ("mode", settled.mode.value, by(settled.mode_from)),
+        ("spot", settled.spot.value, by(settled.spot_from)),
+        ("placement", settled.placement.value, by(settled.placement_from)),
+        ("max-spot", settled.max_spot, by(settled.max_spot_from)),
+        ("moves", ", ".join(settled.moves) or "none", by(settled.moves_from)),
     ]
     lines = [rows(("SETTING", "VALUE", "DECIDED BY"), table)]
     if not settled.handled:
-        lines.append("kind: not among `kinds`, and nobody annotated it spot-balancer.io/spot")
+        lines.append("kind: not among `kinds`, and no rule or annotation spot-balancer.io/spot asks for it")
     return lines + [f"note: {note}" for note in settled.notes]

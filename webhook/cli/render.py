@@ -9,6 +9,7 @@ import click
 import yaml
 
 from webhook.core.model import Signal
+from webhook.core.words import amount
 
 _COLOURS = {"+": "green", "-": "red"}
 
@@ -28,20 +29,6 @@ def painted(lines: Iterable[str], *, colour: bool) -> list[str]:
     return [click.style(line, fg=_COLOURS[line[0]]) if line[:1] in _COLOURS else line for line in lines]
 
 
-def amount(value: float | None, unit: str) -> str:
-    """``0.4 cores`` as people read it; a dash where there was no value."""
-    if value is None:
-        return "-"
-    if unit == "cores":
-        return f"{value * 1000:.4g}m" if value < 1 else f"{value:.3g}"
-    if "bytes" in unit:
-        for prefix in ("", "k", "M", "G"):
-            if abs(value) < 1000 or prefix == "G":
-                return f"{value:.3g} {prefix}B/s"
-            value /= 1000
-    return f"{value:.4g} {unit}".strip()
-
-
 def span(length: timedelta) -> str:
     """``20m``, ``3h``, ``2d``."""
     seconds = int(length.total_seconds())
@@ -56,8 +43,9 @@ def ago(moment: datetime | None, now: datetime) -> str:
     return "never" if moment is None else f"{span(now - moment)} ago"
 
 
-def signal_cells(signal: Signal) -> tuple[str, ...]:
-    """Name, peak, recent, idle below, active above, window, coverage."""
+def signal_cells(signal: Signal, *, judged_at: datetime | None) -> tuple[str, ...]:
+    """Name, peak, recent, idle below, active above, window, coverage, samples, age of the last sample when judged."""
+    sampled_at = signal.sampled_at
     return (
         signal.name,
         amount(signal.value, signal.unit),
@@ -66,4 +54,6 @@ def signal_cells(signal: Signal) -> tuple[str, ...]:
         amount(signal.active_above, signal.unit),
         span(timedelta(seconds=signal.window_seconds)),
         "-" if signal.coverage is None else f"{signal.coverage:.0%}",
+        f"{signal.samples}/{signal.samples_expected}",
+        span(max(timedelta(), judged_at - sampled_at)) if judged_at and sampled_at else "-",
     )

@@ -3,12 +3,12 @@
 A file with any fault is refused whole: half a default is a policy nobody wrote.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from webhook.configuration.document import parse
 from webhook.configuration.keys import TOP
 from webhook.configuration.readers import section
+from webhook.configuration.settling import contradictions, settle
 from webhook.core.policy import Policy
 from webhook.errors import ConfigurationError
 from webhook.settings import PrometheusSettings, prometheus_faults
@@ -28,9 +28,9 @@ def load(text: str, *, source: str) -> Configuration:
     whole = parse(text, source)
     values = section(whole, "", TOP, faults)
     prometheus = values.pop("prometheus", None)
-    policy = Policy(**values)
     # A section with a fault stands at its defaults here, which do not contradict each other.
-    faults += _contradictions(policy)
+    policy = settle(values)
+    faults += contradictions(policy)
     settings = PrometheusSettings(**prometheus) if prometheus and "url" in prometheus else None
     if prometheus is not None and settings is None and not any(f.startswith("prometheus") for f in faults):
         faults.append("prometheus.url: missing; expected http(s)://host[:port][/prefix]")
@@ -38,16 +38,3 @@ def load(text: str, *, source: str) -> Configuration:
     if faults:
         raise ConfigurationError(faults, source=source)
     return Configuration(policy=policy, prometheus=settings)
-
-
-def _contradictions(policy: Policy) -> Iterator[str]:
-    """Values that are right alone and wrong together."""
-    idle = policy.idle
-    if idle.rate_window < 4 * idle.scrape_interval:
-        yield "idle.rateWindow: shorter than four scrapeIntervals; expected more, or one lost scrape hides a value"
-    if idle.window < idle.rate_window:
-        yield "idle.window: shorter than rateWindow; expected the look-back to hold at least one rate"
-    if idle.step > idle.rate_window:
-        yield "idle.step: longer than rateWindow; expected less, or what happens between two rates is never seen"
-    if idle.leave_window > idle.window:
-        yield "idle.leaveWindow: longer than window; expected waking to be quicker than falling asleep"

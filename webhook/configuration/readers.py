@@ -4,19 +4,19 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 from webhook.core import quantity
 from webhook.core.consent import MAX_SPOT
 from webhook.core.model import Requirement, Taint
-from webhook.core.policy import Mode, PlacementMode
 from webhook.errors import ConfigurationError, QuantityError
 
 T = TypeVar("T")
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
-_LABEL = re.compile(r"([A-Za-z0-9][\w./-]{0,315})(?:=([\w.-]{0,63}))?", re.ASCII)
+LABEL = re.compile(r"([A-Za-z0-9][\w./-]{0,315})(?:=([\w.-]{0,63}))?", re.ASCII)
 _TAINT = re.compile(
     r"([A-Za-z0-9][\w./-]{0,315})(?:=([\w.-]{0,63}))?:(NoSchedule|NoExecute|PreferNoSchedule)", re.ASCII
 )
@@ -112,7 +112,7 @@ def whole_number(low: int, high: int) -> Reader:
     return read
 
 
-def choice(allowed: type[Mode] | type[PlacementMode]) -> Reader:
+def choice(allowed: type[StrEnum]) -> Reader:
     words = [member.value for member in allowed]
 
     def read(value: Any) -> Any:
@@ -140,7 +140,7 @@ def list_of(read_one: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
         if not isinstance(value, list):
             raise FaultError("a list")
         faults: list[str] = []
-        result = [_item(read_one, one, index, faults) for index, one in enumerate(value)]
+        result = [item(read_one, one, f"[{index}]", faults) for index, one in enumerate(value)]
         if faults:
             raise ConfigurationError(faults)
         return tuple(one for one in result if one is not None)
@@ -148,19 +148,19 @@ def list_of(read_one: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
     return read
 
 
-def _item(read_one: Callable[[Any], T], value: Any, index: int, faults: list[str]) -> T | None:
-    """One item of a list; its faults carry its index."""
+def item(read_one: Callable[[Any], T], value: Any, where: str, faults: list[str]) -> T | None:
+    """One item; its faults carry where it stands."""
     try:
         return read_one(value)
     except ConfigurationError as nested:
-        faults += [f"[{index}]{fault}" for fault in nested.faults]
+        faults += [f"{where}{fault}" for fault in nested.faults]
     except (FaultError, QuantityError, ValueError) as fault:
-        faults.append(f"[{index}]: {_shown(value)}; expected {fault}")
+        faults.append(f"{where}: {_shown(value)}; expected {fault}")
     return None
 
 
 def label(value: Any) -> Requirement:
-    match = _LABEL.fullmatch(value) if isinstance(value, str) else None
+    match = LABEL.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise FaultError("a label such as node-type=spot, or a key alone")
     return Requirement(match[1], "Exists") if match[2] is None else Requirement(match[1], "In", (match[2],))

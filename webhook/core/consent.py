@@ -2,25 +2,30 @@
 
 ::
 
-    mode, spot, placement, max-spot:   pod > workload metadata > namespace > default
+    mode, spot, placement, max-spot, move:   pod > workload metadata > namespace > first matching rule > default
 
-A rule of the operator would stand between namespace and default. Annotations only ever lower
-the mode. A value nobody can read is ignored, with a note for `explain`: an annotation is a
-tenant's input and must never break a tenant's pod.
+Annotations only ever lower the mode, and move only in ways that the operator allows. Asking
+for less (``never``, ``preferred``, a lower mode) is always heard; asking for more only where
+``allowedAnnotations`` has the word. A value nobody can read or may ask for is passed over,
+with a note for `explain`: an annotation is a tenant's input and must never break a tenant's pod.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import TypeVar
 
+from webhook.core import rules
 from webhook.core.model import Namespace, Value, Workload
-from webhook.core.policy import Mode, PlacementMode, Policy, SpotWish
+from webhook.core.policy import Mode, Move, MoveWish, PlacementMode, Policy, Rule, SpotWish
 
 PREFIX = "spot-balancer.io/"
 SKIP_LABEL = PREFIX + "skip"
 MAX_SPOT = re.compile(r"(\d{1,6})(%?)", re.ASCII)
 
 Annotations = Mapping[str, str]
+T = TypeVar("T")
+W = TypeVar("W", bound=StrEnum)
 
 
 class Level(StrEnum):
@@ -29,6 +34,7 @@ class Level(StrEnum):
     POD = "pod"
     WORKLOAD = "workload"
     NAMESPACE = "namespace"
+    RULE = "rule"
     DEFAULT = "default"
 
 
@@ -45,95 +51,173 @@ FOREIGN_KEYS = frozenset(_FOREIGN)
 class Consent(Value, frozen=True, omit_defaults=False):
     """The effective settings of one workload's next pod, each with the level that decided it.
 
-    ``notes`` tell of values that were ignored. ``handled`` is whether its kind is handled at all.
+    ``notes`` tell of values that were passed over. ``handled`` is whether its kind is handled at all. ``moves`` are
+    the ways a running pod of it may be moved; none is a way too.
     """
 
     mode: Mode
     spot: SpotWish
     placement: PlacementMode
     max_spot: str
+    moves: tuple[Move, ...] = ()
+    rule: str = ""
     handled: bool = True
     spot_from: Level = Level.DEFAULT
     mode_from: Level = Level.DEFAULT
     placement_from: Level = Level.DEFAULT
     max_spot_from: Level = Level.DEFAULT
+    moves_from: Level = Level.DEFAULT
     notes: tuple[str, ...] = ()
+
+
+class _Asked:
+    """What the annotations of pod, workload and namespace ask for, nearest first."""
+
+    def __init__(self, levels: list[tuple[Level, Annotations]], *, may_ask: tuple[str, ...]) -> None:
+        self._levels = levels
+        self._may_ask = may_ask
+        self.notes: list[str] = []
+
+    def first(
+        self, name: str, read: Callable[[str], T | None], *, expected: str, modest: Callable[[T], bool]
+    ) -> tuple[T, Level] | None:
+        """The nearest value that can be read and may be asked for; ``modest`` ones always may."""
+        for level, annotations in self._levels:
+            text = annotations.get(PREFIX + name)
+            if text is None:
+                continue
+            value = read(text)
+            if value is None:
+                self._pass_over(level, name, text, f"expected {expected}")
+            elif not modest(value) and name not in self._may_ask:
+                self._pass_over(level, name, text, "the operator does not let it be asked for")
+            else:
+                return value, level
+        return None
+
+    def foreign(self) -> tuple[SpotWish, Level] | None:
+        """The same wish as ``spot`` in other tools' words."""
+        for level, annotations in self._levels:
+            for key, words in _FOREIGN.items():
+                wish = words.get(annotations.get(key, ""))
+                if wish is SpotWish.NEVER or (wish is not None and "spot" in self._may_ask):
+                    self.notes.append(f"{level} annotation {key} read as spot: {wish}")
+                    return wish, level
+        return None
+
+    def _pass_over(self, level: Level, name: str, text: str, why: str) -> None:
+        self.notes.append(f"{level} annotation {PREFIX}{name}={text[:40]!r} ignored: {why}")
 
 
 def resolve(pod: Annotations | None, workload: Workload, namespace: Namespace | None, policy: Policy) -> Consent:
     """Settle what applies to a pod of ``workload``; ``pod`` are its annotations, None for "its next pod"."""
+    rule = rules.named(policy, workload.rule)
     levels: list[tuple[Level, Annotations]] = [
         (Level.POD, pod or {}),
         (Level.WORKLOAD, workload.annotations),
         (Level.NAMESPACE, namespace.annotations if namespace else {}),
     ]
-    notes: list[str] = []
-    spot, spot_from = _spot(levels, notes)
-    placement, placement_from = _first(levels, "placement", [p.value for p in PlacementMode], notes)
-    max_spot, max_spot_from = _max_spot(levels, notes)
-    mode, mode_from = _mode(levels, policy.mode, notes)
+    may_ask = policy.allowed_annotations
+    if rule and rule.allowed_annotations is not None:
+        may_ask = rule.allowed_annotations
+    asked = _Asked(levels, may_ask=may_ask)
+    spot, spot_from = _spot(asked, rule)
+    placement, placement_from = _placement(asked, rule, policy)
+    max_spot, max_spot_from = _max_spot(asked, rule, policy)
+    mode, mode_from = _mode(asked, rule, policy)
+    moves, moves_from = _moves(asked, rule, policy)
     return Consent(
         mode=mode,
         spot=spot,
-        placement=PlacementMode(placement) if placement else policy.placement,
-        max_spot=max_spot or policy.max_spot,
+        placement=placement,
+        max_spot=max_spot,
+        moves=moves,
+        rule=rule.name if rule else "",
         # Kinds beyond the default ones are handled where someone asked by name.
-        handled=workload.key.kind in policy.kinds or spot_from is not Level.DEFAULT,
+        handled=workload.key.kind in policy.kinds
+        or spot_from is not Level.DEFAULT
+        or rules.asks_for_kind(rule, workload.key.kind),
         spot_from=spot_from,
         mode_from=mode_from,
         placement_from=placement_from,
         max_spot_from=max_spot_from,
-        notes=tuple(notes),
+        moves_from=moves_from,
+        notes=tuple(asked.notes),
     )
 
 
-def _first(
-    levels: Iterable[tuple[Level, Annotations]], name: str, allowed: list[str], notes: list[str]
-) -> tuple[str, Level]:
-    for level, annotations in levels:
-        value = annotations.get(PREFIX + name)
-        if value is None:
-            continue
-        if value in allowed:
-            return value, level
-        notes.append(f"{level} annotation {PREFIX}{name}={value[:40]!r} ignored: expected {', '.join(allowed)}")
-    return "", Level.DEFAULT
+def _spot(asked: _Asked, rule: Rule | None) -> tuple[SpotWish, Level]:
+    found = asked.first("spot", _member(SpotWish), expected=_words(SpotWish), modest=lambda w: w is SpotWish.NEVER)
+    found = found or asked.foreign()
+    return found or _said(rule.spot if rule else None, SpotWish.AUTO)
 
 
-def _spot(levels: list[tuple[Level, Annotations]], notes: list[str]) -> tuple[SpotWish, Level]:
-    wish, level = _first(levels, "spot", [w.value for w in SpotWish], notes)
-    if wish:
-        return SpotWish(wish), level
-    for level, annotations in levels:
-        for key, words in _FOREIGN.items():
-            foreign = words.get(annotations.get(key, ""))
-            if foreign is not None:
-                notes.append(f"{level} annotation {key} read as spot: {foreign}")
-                return foreign, level
-    return SpotWish.AUTO, Level.DEFAULT
+def _placement(asked: _Asked, rule: Rule | None, policy: Policy) -> tuple[PlacementMode, Level]:
+    found = asked.first(
+        "placement",
+        _member(PlacementMode),
+        expected=_words(PlacementMode),
+        modest=lambda p: p is PlacementMode.PREFERRED,
+    )
+    return found or _said(rule.placement if rule else None, policy.placement)
 
 
-def _max_spot(levels: list[tuple[Level, Annotations]], notes: list[str]) -> tuple[str, Level]:
-    for level, annotations in levels:
-        value = annotations.get(PREFIX + "max-spot")
-        if value is None:
-            continue
-        match = MAX_SPOT.fullmatch(value)
-        if match and not (match[2] and int(match[1]) > 100):
-            return value, level
-        notes.append(f"{level} annotation {PREFIX}max-spot={value[:40]!r} ignored: expected a share or a count")
-    return "", Level.DEFAULT
+def _max_spot(asked: _Asked, rule: Rule | None, policy: Policy) -> tuple[str, Level]:
+    found = asked.first("max-spot", _share, expected="a share or a count", modest=lambda share: share in ("0", "0%"))
+    return found or _said(rule.max_spot if rule else None, policy.max_spot)
 
 
-def _mode(levels: list[tuple[Level, Annotations]], ceiling: Mode, notes: list[str]) -> tuple[Mode, Level]:
+def _mode(asked: _Asked, rule: Rule | None, policy: Policy) -> tuple[Mode, Level]:
+    ceiling, level = _said(rule.mode if rule else None, policy.mode)
+    found = asked.first("mode", _member(Mode), expected=_words(Mode), modest=lambda _: True)
+    if found is None:
+        return ceiling, level
     order = list(Mode)
-    wanted, level = _first(levels, "mode", [m.value for m in order], notes)
-    if not wanted:
-        return ceiling, Level.DEFAULT
-    if order.index(Mode(wanted)) > order.index(ceiling):
-        notes.append(f"{level} annotation {PREFIX}mode={wanted} ignored: the operator allows {ceiling}")
-        return ceiling, Level.DEFAULT
-    return Mode(wanted), level
+    if order.index(found[0]) > order.index(ceiling):
+        asked.notes.append(
+            f"{found[1]} annotation {PREFIX}mode={found[0].value!r} ignored: the operator allows {ceiling}"
+        )
+        return ceiling, level
+    return found
+
+
+def _moves(asked: _Asked, rule: Rule | None, policy: Policy) -> tuple[tuple[Move, ...], Level]:
+    """The ways that are both allowed and asked for; an allowed way is never more than the operator's."""
+    allowed, level = _said(rule.allowed_moves if rule else None, policy.allowed_moves)
+    ways = {MoveWish.AUTO: allowed, MoveWish.NEVER: ()} | {MoveWish(move.value): (move,) for move in allowed}
+    found = asked.first(
+        "move",
+        _member(MoveWish),
+        expected=_words(MoveWish),
+        modest=lambda wish: wish in (MoveWish.NEVER, MoveWish.AUTO),
+    )
+    if found is None:
+        return allowed, level
+    if found[0] not in ways:
+        asked.notes.append(
+            f"{found[1]} annotation {PREFIX}move={found[0].value!r} ignored: "
+            f"the operator allows {', '.join(allowed) or 'no move'}"
+        )
+        return allowed, level
+    return ways[found[0]], found[1]
+
+
+def _said(by_rule: T | None, by_default: T) -> tuple[T, Level]:
+    return (by_default, Level.DEFAULT) if by_rule is None else (by_rule, Level.RULE)
+
+
+def _member(words: type[W]) -> Callable[[str], W | None]:
+    known: dict[str, W] = {word.value: word for word in words}
+    return known.get
+
+
+def _words(words: type[StrEnum]) -> str:
+    return ", ".join(word.value for word in words)
+
+
+def _share(text: str) -> str | None:
+    match = MAX_SPOT.fullmatch(text)
+    return text if match and not (match[2] and int(match[1]) > 100) else None
 
 
 def allowed_on_spot(max_spot: str, replicas: int) -> int:

@@ -66,7 +66,7 @@ def judge(usage: WorkloadUsage, policy: IdlePolicy, *, now: datetime) -> Judgeme
     """Say what one sweep proves of a workload. ``now`` is our own clock when the sweep began."""
     if doubt := clock_doubt(usage.evaluated_at, usage.answered_at, policy=policy, now=now):
         return Judgement(evidence=Evidence.UNKNOWN, reason=doubt.reason, code=doubt.code)
-    measures = (readings.cpu(usage, policy), readings.received(usage, policy))
+    measures = readings.measures(usage, policy)
     signals = tuple(_signal(measure, policy) for measure in measures)
     if waking := _activity(measures, policy):
         return Judgement(evidence=Evidence.ACTIVE, reason=waking, code=Code.ACTIVE, signals=signals, measured=True)
@@ -103,10 +103,10 @@ def clock_doubt(
 def _activity(measures: Iterable[Measure], policy: IdlePolicy) -> str:
     for measure in measures:
         for reading in measure.readings:
-            if reading.recent is not None and reading.recent >= _active_above(reading, policy):
+            if reading.recent is not None and reading.recent >= reading.active_above:
                 return (
-                    f"{measure.label} of pod {reading.pod} was {measure.show(reading.recent)} in the last "
-                    f"{_span(leave_range(policy))}; active from {measure.show(_active_above(reading, policy))}"
+                    f"{measure.label} of {reading.subject} was {measure.show(reading.recent)} in the last "
+                    f"{_span(leave_range(policy))}; active from {measure.show(reading.active_above)}"
                 )
     return ""
 
@@ -116,9 +116,9 @@ def _not_idle(measures: Iterable[Measure], policy: IdlePolicy) -> str:
         worst = _worst(measure.readings)
         if worst and worst.value is not None and worst.value >= worst.idle_below:
             return (
-                f"neither idle nor active: {measure.label} of pod {worst.pod} reached {measure.show(worst.value)} in "
+                f"neither idle nor active: {measure.label} of {worst.subject} reached {measure.show(worst.value)} in "
                 f"{_span(policy.window)} (idle below {measure.show(worst.idle_below)}), and is not above "
-                f"{measure.show(_active_above(worst, policy))} now"
+                f"{measure.show(worst.active_above)} now"
             )
     return ""
 
@@ -132,10 +132,6 @@ def _rest(measures: Iterable[Measure], policy: IdlePolicy) -> str:
     return f"{', '.join(told)} a pod, throughout {_span(policy.window)}"
 
 
-def _active_above(reading: Reading, policy: IdlePolicy) -> float:
-    return reading.idle_below * policy.leave_factor
-
-
 def _worst(readings: Iterable[Reading]) -> Reading | None:
     """The reading nearest to, or furthest above, its own threshold."""
     valued = [reading for reading in readings if reading.value is not None]
@@ -145,16 +141,19 @@ def _worst(readings: Iterable[Reading]) -> Reading | None:
 def _signal(measure: Measure, policy: IdlePolicy) -> Signal:
     worst = _worst(measure.readings)
     recent = max((r.recent for r in measure.readings if r.recent is not None), default=None)
-    below = worst.idle_below if worst else min((r.idle_below for r in measure.readings), default=0.0)
+    strictest = worst or min(measure.readings, key=lambda r: r.idle_below, default=None)
     return Signal(
         name=measure.name,
         unit=measure.unit,
         value=worst.value if worst else None,
         recent=recent,
-        idle_below=below,
-        active_above=below * policy.leave_factor,
+        idle_below=strictest.idle_below if strictest else 0.0,
+        active_above=strictest.active_above if strictest else 0.0,
         window_seconds=policy.window.total_seconds(),
         coverage=coverage(measure.readings),
+        samples=sum(r.seen for r in measure.readings),
+        samples_expected=sum(r.expected for r in measure.readings),
+        sampled_at=min((r.sampled_at for r in measure.readings if r.sampled_at), default=None),
     )
 
 
@@ -209,12 +208,12 @@ def _measure_doubts(measure: Measure, policy: IdlePolicy) -> Iterator[Doubt]:
         if reading.seen < reading.expected:
             missing = reading.expected - reading.seen
             reason = (
-                f"{measure.label} of pod {reading.pod} has no value at {missing} of {reading.expected} steps "
+                f"{measure.label} of {reading.subject} has no value at {missing} of {reading.expected} steps "
                 f"in {_span(policy.window)}: what it did then is not known"
             )
             yield Doubt(code=Code.GAP if reading.points else Code.MISSING, reason=reason)
         elif reading.expected and reading.peak is None:
-            yield Doubt(code=Code.MISSING, reason=f"{measure.label} of pod {reading.pod} has no usable value")
+            yield Doubt(code=Code.MISSING, reason=f"{measure.label} of {reading.subject} has no usable value")
     yield from _coverage_doubts(measure, policy)
 
 

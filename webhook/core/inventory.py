@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from webhook.core import owners, spotpool
+from webhook.core import owners, rules, spotpool
 from webhook.core.book import Book
 from webhook.core.census import Census, ControllerFact, NodeFact, PodFact
 from webhook.core.model import (
@@ -129,7 +129,7 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
         source=source,
         versions=dict(versions or {}),
     )
-    workloads = _workloads(census, book, history or History(), {node.name: node for node in nodes})
+    workloads = _workloads(census, book, policy, history or History(), {node.name: node for node in nodes})
     namespaces = [_namespace(found) for found in sorted(census.namespaces, key=lambda n: n.name)]
     return Snapshot(meta, nodes=nodes, namespaces=namespaces, workloads=workloads)
 
@@ -182,8 +182,11 @@ def is_read(key: str) -> bool:
     return key.startswith((PREFIX, _FOREIGN_PREFIX)) or key in FOREIGN
 
 
-def _workloads(census: Census, book: Book, history: History, nodes: Mapping[str, Node]) -> Iterable[Workload]:
+def _workloads(
+    census: Census, book: Book, policy: Policy, history: History, nodes: Mapping[str, Node]
+) -> Iterable[Workload]:
     resolved = owners.resolve(census)
+    namespaces = {found.name: found.labels for found in census.namespaces}
     facts = {(c.namespace, c.kind, c.name): c for c in census.controllers}
     named = _named(census)
     pods: defaultdict[WorkloadKey, list[PodFact]] = defaultdict(list)
@@ -204,6 +207,7 @@ def _workloads(census: Census, book: Book, history: History, nodes: Mapping[str,
             controllers=tuple(between[key]),
             risen_at=_risen_at(history, key, made.uid),
             surging=key in book.control.surging,
+            rule=_rule(policy, key, facts.get(name), namespaces),
             verdict=_verdict(book, key, made.uid),
         )
 
@@ -229,6 +233,14 @@ def _workload(
         ready_platforms=tuple(sorted({node.platform for pod, node in placed if pod.ready})),
         created_at=fact.created_at if fact else None,
     )
+
+
+def _rule(
+    policy: Policy, key: WorkloadKey, fact: ControllerFact | None, namespaces: Mapping[str, Mapping[str, str]]
+) -> str:
+    labels = fact.labels if fact else {}
+    rule = rules.first(policy, key, labels=labels, namespace_labels=namespaces.get(key.namespace, {}))
+    return rule.name if rule else ""
 
 
 def _workload_of(pod: PodFact, resolved: Mapping[Name, WorkloadKey]) -> WorkloadKey | None:

@@ -147,7 +147,8 @@ class Namespace(Value, frozen=True):
 class Signal(Value, frozen=True):
     """One signal of one run: value and thresholds share ``unit``; None means there was no value.
 
-    ``coverage`` is pod-time seen over pod-time existed, 0..1; ``window_seconds`` how far it looked back.
+    ``coverage`` is pod-time seen over pod-time existed, 0..1; ``window_seconds`` how far it looked back. ``samples`` of
+    ``samples_expected`` steps had a value, over all pods; ``sampled_at`` is the oldest of their last samples.
     """
 
     name: str
@@ -158,6 +159,9 @@ class Signal(Value, frozen=True):
     active_above: float = 0.0
     window_seconds: float = 0.0
     coverage: float | None = None
+    samples: int = 0
+    samples_expected: int = 0
+    sampled_at: datetime | None = None
 
 
 class Verdict(Value, frozen=True):
@@ -189,6 +193,7 @@ class Workload(Value, frozen=True):
     ``replicas`` is the wish, None for kinds without one. ``ready_platforms`` are those of the
     nodes its Ready pods run on: where it is known to run. ``risen_at`` is when the replicas
     last rose by someone else's hand. ``surging`` means a move of ours holds one replica more.
+    ``rule`` names the operator's rule that matches it, by what the snapshot no longer holds: its labels.
     """
 
     key: WorkloadKey
@@ -204,4 +209,5 @@ class Workload(Value, frozen=True):
     created_at: datetime | None = None
     risen_at: datetime | None = None
     surging: bool = False
+    rule: str = ""
     verdict: Verdict | None = None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 
-from webhook.core import affinity, consent, owners, spotpool
+from webhook.core import affinity, consent, owners, rules, spotpool
 from webhook.core.affinity import Alternative
 from webhook.core.consent import Consent
 from webhook.core.model import Platform, Side, Taint, Toleration, Value, Verdict, Workload, WorkloadKey
@@ -219,7 +219,8 @@ def _is_waking(workload: Workload, verdict: Verdict, policy: Policy) -> bool:
     risen = workload.risen_at
     if risen is None or workload.surging or verdict.good_at is None:
         return False
-    return verdict.good_at <= risen + policy.idle.startup_grace
+    idle = rules.idle_policy(policy, rules.named(policy, workload.rule))
+    return verdict.good_at <= risen + idle.startup_grace
 
 
 def _to_regular(case: _Case) -> Decision:

@@ -35,6 +35,47 @@ class SpotWish(StrEnum):
     NEVER = "never"
 
 
+class Move(StrEnum):
+    """A way to bring a running pod to its side, as an operator may allow it."""
+
+    SURGE = "surge"
+    EVICT = "evict"
+    RESTART = "restart"
+
+
+class MoveWish(StrEnum):
+    """What a workload asks for: any allowed way, one of them, or none."""
+
+    AUTO = "auto"
+    SURGE = "surge"
+    EVICT = "evict"
+    RESTART = "restart"
+    NEVER = "never"
+
+
+class SignalOf(StrEnum):
+    """What one series of a user's own signal speaks of."""
+
+    POD = "pod"
+    WORKLOAD = "workload"
+
+
+class CustomSignal(Value, frozen=True):
+    """A user's own PromQL beside CPU and received network: it too must be low to be idle.
+
+    ``query`` gives a vector over ``namespace`` and ``pod``, or ``namespace`` and ``workload``; of several series for
+    one, the largest counts. Absence is unknown, as it is for every signal. ``active_above`` None is ``leave_factor``
+    times ``idle_below``.
+    """
+
+    name: str
+    query: str
+    idle_below: float
+    active_above: float | None = None
+    unit: str = ""
+    of: SignalOf = SignalOf.POD
+
+
 class IdlePolicy(Value, frozen=True, omit_defaults=False):
     """When a workload counts as idle. Every signal must be low; any one high means active."""
 
@@ -62,6 +103,8 @@ class IdlePolicy(Value, frozen=True, omit_defaults=False):
     """Pod-time seen over pod-time existed; below it a run is unknown."""
     max_clock_skew: timedelta = timedelta(seconds=30)
     """Between our clock and the Date header of Prometheus; beyond it ages cannot be told."""
+    signals: tuple[CustomSignal, ...] = ()
+    """Further signals, each a PromQL of your own: what CPU and network do not show, such as requests or a queue."""
 
 
 class SidePolicy(Value, frozen=True, omit_defaults=False):
@@ -86,6 +129,41 @@ class SpotPool(Value, frozen=True):
     taints: tuple[Taint, ...] = ()
 
 
+class Match(Value, frozen=True):
+    """Which workloads a rule is for: every part that is given must hold, and one word of each part.
+
+    A word is exact, or a regular expression between slashes that must match the whole: ``/team-.*/``. Labels are those
+    of the workload's own object (not of its pods), and of its namespace.
+    """
+
+    namespaces: tuple[str, ...] = ()
+    namespace_labels: dict[str, str] = {}
+    kinds: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+
+
+ANNOTATIONS = ("spot", "placement", "max-spot", "move")
+"""What a tenant may ask for; asking for less (never, preferred, a lower mode) is always heard."""
+
+
+class Rule(Value, frozen=True):
+    """An operator's word on some workloads; None is what the policy says for all. The first rule that matches counts.
+
+    ``idle`` is whole: what the rule says on top of the policy's own.
+    """
+
+    name: str
+    match: Match = Match()
+    mode: Mode | None = None
+    spot: SpotWish | None = None
+    placement: PlacementMode | None = None
+    max_spot: str | None = None
+    allowed_moves: tuple[Move, ...] | None = None
+    allowed_annotations: tuple[str, ...] | None = None
+    idle: IdlePolicy | None = None
+
+
 class Policy(Value, frozen=True, omit_defaults=False):
     """The whole of it. ``mode`` observes until an operator says otherwise."""
 
@@ -95,6 +173,10 @@ class Policy(Value, frozen=True, omit_defaults=False):
     """Of our preference in node affinity, 1..100."""
     max_spot: str = "100%"
     """Share or count of a workload's pods on spot, as ``50%`` or ``3``."""
+    allowed_moves: tuple[Move, ...] = (Move.SURGE, Move.EVICT)
+    """Ways to move a running pod; a restart writes the owner's template, so it must be allowed by name."""
+    allowed_annotations: tuple[str, ...] = ANNOTATIONS
+    rules: tuple[Rule, ...] = ()
     idle: IdlePolicy = IdlePolicy()
     sides: SidePolicy = SidePolicy()
     kinds: tuple[str, ...] = ("Deployment", "CronJob")

@@ -3,14 +3,20 @@
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from math import isfinite
+from typing import NamedTuple
+
+import msgspec
 
 from webhook.core.model import Value
-from webhook.core.policy import IdlePolicy
-from webhook.core.usage import PodUsage, RunningPod, WorkloadUsage
+from webhook.core.policy import CustomSignal, IdlePolicy, SignalOf
+from webhook.core.usage import PodUsage, RunningPod, SignalSample, WorkloadUsage
 
 
 class Reading(Value, frozen=True):
-    """One signal of one pod. ``recent`` is None where the pod is starting up, or has no value."""
+    """One signal of one pod, or of the workload as a whole, where ``pod`` is empty.
+
+    ``recent`` is None where the pod is starting up, or has no value.
+    """
 
     pod: str
     peak: float | None
@@ -19,6 +25,13 @@ class Reading(Value, frozen=True):
     points: int
     expected: int
     running: int
+    active_above: float
+    sampled_at: datetime | None = None
+
+    @property
+    def subject(self) -> str:
+        """Whose reading it is, in words."""
+        return f"pod {self.pod}" if self.pod else "the workload"
 
     @property
     def value(self) -> float | None:
@@ -39,6 +52,23 @@ class Measure(Value, frozen=True):
     unit: str
     readings: tuple[Reading, ...]
     show: Callable[[float], str]
+
+
+def shape(policy: IdlePolicy) -> IdlePolicy:
+    """What of a policy the queries depend on; policies of one shape can be judged on one sweep."""
+    bare = IdlePolicy()
+    return msgspec.structs.replace(
+        policy,
+        cpu_share_of_request=bare.cpu_share_of_request,
+        cpu_floor_cores=bare.cpu_floor_cores,
+        received_bytes_per_second=bare.received_bytes_per_second,
+        leave_factor=bare.leave_factor,
+        min_coverage=bare.min_coverage,
+        max_clock_skew=bare.max_clock_skew,
+        signals=tuple(
+            msgspec.structs.replace(signal, idle_below=0.0, active_above=None, unit="") for signal in policy.signals
+        ),
+    )
 
 
 def cpu_threshold(request_cores: float, policy: IdlePolicy) -> float:
@@ -74,76 +104,117 @@ def leave_range(policy: IdlePolicy) -> timedelta:
     return max(policy.leave_window, 4 * policy.scrape_interval)
 
 
+def measures(usage: WorkloadUsage, policy: IdlePolicy) -> tuple[Measure, ...]:
+    """Every signal that must be low for the workload to be idle."""
+    return (cpu(usage, policy), received(usage, policy), *(custom(usage, own, policy) for own in policy.signals))
+
+
 def cpu(usage: WorkloadUsage, policy: IdlePolicy) -> Measure:
+    """Cores of each pod against its own requests."""
     thresholds = [cpu_threshold(r.pod.requests.cpu_cores, policy) for r in usage.running]
     # What a gone pod requested is not known: the strictest threshold of its successors, else the floor.
     strictest = min(thresholds, default=policy.cpu_floor_cores)
-    alive = [
-        _cpu_reading(r, below, usage.evaluated_at, policy) for r, below in zip(usage.running, thresholds, strict=True)
-    ]
-    gone = [_cpu_of(pod, strictest, usage.evaluated_at, policy) for pod in usage.gone]
-    return Measure(name="cpu", label="CPU", unit="cores", readings=(*alive, *gone), show=_cores)
+    readers = [_Reader(usage, policy, _cpu_sample, idle_below=below) for below in thresholds]
+    alive = [reader.running(pod) for reader, pod in zip(readers, usage.running, strict=True)]
+    ended = _Reader(usage, policy, _cpu_sample, idle_below=strictest)
+    readings = (*alive, *map(ended.gone, usage.gone))
+    return Measure(name="cpu", label="CPU", unit="cores", readings=readings, show=_cores)
 
 
 def received(usage: WorkloadUsage, policy: IdlePolicy) -> Measure:
-    # A pod in its node's network namespace shows the traffic of the whole node.
+    """Bytes a second; a pod in its node's network namespace shows the traffic of the whole node, so it has none."""
     own = [r for r in usage.running if not r.pod.host_network]
-    alive = [_received_reading(r, usage.evaluated_at, policy) for r in own]
-    shared = any(r.pod.host_network for r in usage.running)
-    gone = [] if shared else [_received_of(pod, usage.evaluated_at, policy) for pod in usage.gone]
-    return Measure(name="received", label="received network", unit="bytes/s", readings=(*alive, *gone), show=_rate)
+    gone = usage.gone if len(own) == len(usage.running) else ()
+    reader = _Reader(usage, policy, _received_sample, idle_below=policy.received_bytes_per_second)
+    readings = (*map(reader.running, own), *map(reader.gone, gone))
+    return Measure(name="received", label="received network", unit="bytes/s", readings=readings, show=_rate)
 
 
-def _cpu_of(pod: PodUsage, idle_below: float, evaluated_at: datetime, policy: IdlePolicy) -> Reading:
-    return Reading(
-        pod=pod.name,
-        peak=good(pod.cpu_peak_cores),
-        recent=_settled(pod.started_at, good(pod.cpu_recent_cores), evaluated_at, policy),
-        idle_below=idle_below,
-        points=pod.cpu_points,
-        expected=pod.expected_points,
-        running=pod.running_points,
+def custom(usage: WorkloadUsage, own: CustomSignal, policy: IdlePolicy) -> Measure:
+    """A signal of the user's: of each pod, or one reading of the workload as a whole."""
+
+    def sample(pod: PodUsage) -> SignalSample:
+        return pod.signals.get(own.name, SignalSample())
+
+    if own.of is SignalOf.WORKLOAD:
+        readings: tuple[Reading, ...] = (_of_workload(usage, own, policy),)
+    else:
+        reader = _Reader(usage, policy, sample, idle_below=own.idle_below, active_above=own.active_above)
+        readings = (*map(reader.running, usage.running), *map(reader.gone, usage.gone))
+    return Measure(
+        name=own.name, label=own.name, unit=own.unit, readings=readings, show=lambda v: f"{v:.3g} {own.unit}".rstrip()
     )
 
 
-def _received_of(pod: PodUsage, evaluated_at: datetime, policy: IdlePolicy) -> Reading:
+def _of_workload(usage: WorkloadUsage, own: CustomSignal, policy: IdlePolicy) -> Reading:
+    """It owes a value at every step of the window that lies in its life; there is no start-up to leave out."""
+    sample = usage.signals.get(own.name, SignalSample())
+    owed = running_steps(usage.created_at or usage.evaluated_at - policy.window, usage.evaluated_at, policy)
     return Reading(
-        pod=pod.name,
-        peak=good(pod.received_peak_bytes_per_second),
-        recent=_settled(pod.started_at, good(pod.received_recent_bytes_per_second), evaluated_at, policy),
-        idle_below=policy.received_bytes_per_second,
+        pod="",
+        peak=good(sample.peak),
+        recent=good(sample.recent),
+        idle_below=own.idle_below,
+        active_above=_above(own.idle_below, own.active_above, policy),
+        points=sample.points,
+        expected=owed,
+        running=owed,
+        sampled_at=usage.evaluated_at if sample.recent is not None else None,
+    )
+
+
+class _Reader(NamedTuple):
+    """Reads one signal of pods, against one threshold."""
+
+    usage: WorkloadUsage
+    policy: IdlePolicy
+    sample: Callable[[PodUsage], SignalSample]
+    idle_below: float
+    active_above: float | None = None
+
+    def gone(self, pod: PodUsage) -> Reading:
+        """Of a pod that only Prometheus knows."""
+        sample = self.sample(pod)
+        return Reading(
+            pod=pod.name,
+            peak=good(sample.peak),
+            recent=_settled(pod.started_at, good(sample.recent), self.usage.evaluated_at, self.policy),
+            idle_below=self.idle_below,
+            active_above=_above(self.idle_below, self.active_above, self.policy),
+            points=sample.points,
+            expected=pod.expected_points,
+            running=pod.running_points,
+        )
+
+    def running(self, running: RunningPod) -> Reading:
+        """Of a running pod: it owes a value since the start that the API server tells, whatever was missed before."""
+        pod, at = running.usage or _nothing(running), self.usage.evaluated_at
+        reading = msgspec.structs.replace(self.gone(pod), sampled_at=pod.last_sample_at)
+        started_at = running.pod.started_at
+        if started_at is None:
+            return reading
+        return msgspec.structs.replace(
+            reading,
+            recent=_settled(started_at, reading.recent, at, self.policy),
+            expected=max(reading.expected, expected_steps(started_at, at, self.policy)),
+            running=max(reading.running, running_steps(started_at, at, self.policy)),
+        )
+
+
+def _cpu_sample(pod: PodUsage) -> SignalSample:
+    return SignalSample(peak=pod.cpu_peak_cores, recent=pod.cpu_recent_cores, points=pod.cpu_points)
+
+
+def _received_sample(pod: PodUsage) -> SignalSample:
+    return SignalSample(
+        peak=pod.received_peak_bytes_per_second,
+        recent=pod.received_recent_bytes_per_second,
         points=pod.received_points,
-        expected=pod.expected_points,
-        running=pod.running_points,
     )
 
 
-def _cpu_reading(running: RunningPod, idle_below: float, evaluated_at: datetime, policy: IdlePolicy) -> Reading:
-    reading = _cpu_of(running.usage or _nothing(running), idle_below, evaluated_at, policy)
-    return _held_to_the_api_server(reading, running, evaluated_at, policy)
-
-
-def _received_reading(running: RunningPod, evaluated_at: datetime, policy: IdlePolicy) -> Reading:
-    reading = _received_of(running.usage or _nothing(running), evaluated_at, policy)
-    return _held_to_the_api_server(reading, running, evaluated_at, policy)
-
-
-def _held_to_the_api_server(
-    reading: Reading, running: RunningPod, evaluated_at: datetime, policy: IdlePolicy
-) -> Reading:
-    """A running pod owes a value since the start that the API server tells, whatever kube-state-metrics missed."""
-    started_at = running.pod.started_at
-    if started_at is None:
-        return reading
-    return Reading(
-        pod=reading.pod,
-        peak=reading.peak,
-        recent=_settled(started_at, reading.recent, evaluated_at, policy),
-        idle_below=reading.idle_below,
-        points=reading.points,
-        expected=max(reading.expected, expected_steps(started_at, evaluated_at, policy)),
-        running=max(reading.running, running_steps(started_at, evaluated_at, policy)),
-    )
+def _above(idle_below: float, active_above: float | None, policy: IdlePolicy) -> float:
+    return idle_below * policy.leave_factor if active_above is None else active_above
 
 
 def _nothing(running: RunningPod) -> PodUsage:

@@ -8,6 +8,22 @@ from webhook.core.census import Census, PodFact
 from webhook.core.model import ControllerRef, Value, WorkloadKey
 
 
+class SignalSample(Value, frozen=True):
+    """A user's own signal of one pod or workload over the look-back; None means that no value was there."""
+
+    peak: float | None = None
+    recent: float | None = None
+    points: int = 0
+
+
+class WorkloadSignals(Value, frozen=True):
+    """The users' own signals that speak of a workload as a whole, by the signal's name."""
+
+    namespace: str
+    workload: str
+    signals: dict[str, SignalSample] = {}
+
+
 class PodUsage(Value, frozen=True):
     """One pod's use over the look-back; None means that no value was there, which is never zero.
 
@@ -34,6 +50,7 @@ class PodUsage(Value, frozen=True):
     running_points: int = 0
     started_at: datetime | None = None
     last_sample_at: datetime | None = None
+    signals: dict[str, SignalSample] = {}
 
 
 class UsageSweep(Value, frozen=True):
@@ -46,6 +63,7 @@ class UsageSweep(Value, frozen=True):
     evaluated_at: datetime
     answered_at: datetime | None = None
     pods: tuple[PodUsage, ...] = ()
+    workloads: tuple[WorkloadSignals, ...] = ()
     queries: int = 0
     dropped: int = 0
     prometheus_version: str = ""
@@ -67,6 +85,7 @@ class WorkloadUsage(Value, frozen=True):
     created_at: datetime | None = None
     running: tuple[RunningPod, ...] = ()
     gone: tuple[PodUsage, ...] = ()
+    signals: dict[str, SignalSample] = {}
 
 
 class NodeSample(Value, frozen=True):
@@ -108,6 +127,7 @@ def by_workload(census: Census, sweep: UsageSweep, *, owners: Owners) -> dict[Wo
             continue
         if workload := workload_of(usage.namespace, usage.controller, owners):
             gone[workload].append(usage)
+    own = {(found.namespace, found.workload): found.signals for found in sweep.workloads}
     ages = {WorkloadKey(namespace=c.namespace, kind=c.kind, name=c.name): c.created_at for c in census.controllers}
     return {
         key: WorkloadUsage(
@@ -117,6 +137,7 @@ def by_workload(census: Census, sweep: UsageSweep, *, owners: Owners) -> dict[Wo
             created_at=ages.get(key) or _eldest(running[key]),
             running=tuple(running[key]),
             gone=tuple(gone[key]),
+            signals=own.get((key.namespace, key.name), {}),
         )
         for key in _ordered(owners.values())
     }

@@ -1,4 +1,4 @@
-"""Decisions in words, for people; the codes stay in metrics and logs."""
+"""Decisions and amounts in words, for people; the codes stay in metrics and logs."""
 
 from webhook.core.placement import Reason
 
@@ -12,7 +12,7 @@ MEANING: dict[Reason, str] = {
     Reason.ALREADY_DECIDED: "is left as it is: an earlier call decided",
     Reason.PAUSED: "is left as it is: injection is paused; take it out of pause in the configuration",
     Reason.OBSERVE: "is left as it is: the mode is observe; set mode: inject to steer it",
-    Reason.KIND_NOT_HANDLED: "is left as it is: this kind is handled only where annotated spot-balancer.io/spot",
+    Reason.KIND_NOT_HANDLED: "is left as it is: this kind is handled only where a rule names it, or where annotated spot-balancer.io/spot",
     Reason.EXCLUDED_NAMESPACE: "is left as it is: its namespace is excluded",
     Reason.OPTED_OUT: "is left as it is: it carries the label spot-balancer.io/skip",
     Reason.NO_CONTROLLER: "is left as it is: no controller would bring it back",
@@ -41,3 +41,17 @@ MEANING: dict[Reason, str] = {
     Reason.INTERNAL_ERROR: "is left as it is: an error of ours, counted and logged",
 }
 """Each completes the sentence "the next pod …"."""
+
+
+def amount(value: float | None, unit: str) -> str:
+    """``0.4 cores`` as people read it; a dash where there was no value."""
+    if value is None:
+        return "-"
+    if unit == "cores":
+        return f"{value * 1000:.4g}m" if value < 1 else f"{value:.3g}"
+    if "bytes" in unit:
+        for prefix in ("", "k", "M", "G"):
+            if abs(value) < 1000 or prefix == "G":
+                return f"{value:.3g} {prefix}B/s"
+            value /= 1000
+    return f"{value:.4g} {unit}".strip()

@@ -1,0 +1,75 @@
+"""From the values of a file to one policy, and what is right alone and wrong together."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from webhook.core.policy import IdlePolicy, Match, Policy, Rule
+from webhook.core.readings import shape
+from webhook.wire import promql_text
+from webhook.wire.promql import MACROS
+
+MOST_SHAPES = 8
+MOST_RULES = 200
+BUILT_IN = ("cpu", "received")
+
+
+def settle(values: Mapping[str, Any]) -> Policy:
+    """The policy; what a rule says of idleness is laid over the policy's own."""
+    policy = Policy(**{key: value for key, value in values.items() if key != "rules"})
+    return msgspec.structs.replace(policy, rules=tuple(_rule(raw, policy) for raw in values.get("rules", ())))
+
+
+def _rule(raw: Mapping[str, Any], policy: Policy) -> Rule:
+    idle = msgspec.structs.replace(policy.idle, **raw["idle"]) if raw.get("idle") else None
+    return Rule(**{**raw, "idle": idle})
+
+
+def contradictions(policy: Policy) -> Iterator[str]:
+    """Each as ``path: found; expected``."""
+    yield from _idle(policy.idle, "idle")
+    for index, rule in enumerate(policy.rules):
+        if rule.idle:
+            yield from _idle(rule.idle, f"rules[{index}].idle")
+    yield from _rules(policy)
+
+
+def _idle(idle: IdlePolicy, path: str) -> Iterator[str]:
+    if idle.rate_window < 4 * idle.scrape_interval:
+        yield f"{path}.rateWindow: shorter than four scrapeIntervals; expected more, or one lost scrape hides a value"
+    if idle.window < idle.rate_window:
+        yield f"{path}.window: shorter than rateWindow; expected the look-back to hold at least one rate"
+    if idle.step > idle.rate_window:
+        yield f"{path}.step: longer than rateWindow; expected less, or what happens between two rates is never seen"
+    if idle.leave_window > idle.window:
+        yield f"{path}.leaveWindow: longer than window; expected waking to be quicker than falling asleep"
+    names = Counter(signal.name for signal in idle.signals)
+    for index, signal in enumerate(idle.signals):
+        where = f"{path}.signals[{index}]"
+        if names[signal.name] > 1 or signal.name in BUILT_IN:
+            taken = "a signal of our own" if signal.name in BUILT_IN else "another signal's"
+            yield f"{where}.name: {signal.name!r} is {taken}; expected a name of its own"
+        if signal.active_above is not None and signal.active_above <= signal.idle_below:
+            yield f"{where}.activeAbove: not above idleBelow; expected a gap, or it flaps at the border"
+        for fault in promql_text.faults(signal.query, dict.fromkeys(MACROS, "1m")):
+            yield f"{where}.query: {fault}"
+
+
+def _rules(policy: Policy) -> Iterator[str]:
+    names = Counter(rule.name for rule in policy.rules)
+    everything = next((index for index, rule in enumerate(policy.rules) if rule.match == Match()), len(policy.rules))
+    for index, rule in enumerate(policy.rules):
+        if names[rule.name] > 1:
+            yield f"rules[{index}].name: {rule.name!r} stands twice; expected a name of its own"
+        if index > everything:
+            yield f"rules[{index}]: never reached; rules[{everything}] is for every workload, and the first match counts"
+    if len(policy.rules) > MOST_RULES:
+        yield f"rules: {len(policy.rules)}; expected {MOST_RULES} at most"
+    shapes = {shape(idle) for idle in (policy.idle, *(rule.idle for rule in policy.rules if rule.idle))}
+    if len(shapes) > MOST_SHAPES:
+        yield (
+            f"rules: {len(shapes)} different sets of windows and signals; expected {MOST_SHAPES} at most, "
+            "because each asks Prometheus anew"
+        )
