@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from webhook.core.policy import IdlePolicy
 from webhook.errors import UsageUnavailable
-from webhook.wire.prometheus import decode_error, decode_time, decode_vector, decode_version
+from webhook.wire.prometheus import code_of, decode_error, decode_time, decode_vector, decode_version
 from webhook.wire.promql import duration, node_queries, seconds, sweep_queries
 
 
@@ -66,8 +66,53 @@ def test_whatever_is_no_whole_successful_vector_is_refused(body, code):
     assert refusal(body) == code
 
 
-def test_infos_are_harmless_and_warnings_are_not():
-    assert decode_vector(vector("1", infos=["metric might not be a counter"], warnings=[])).rows
+def test_infos_are_harmless_and_handed_on():
+    told = decode_vector(vector("1", infos=["PromQL info: metric might not be a counter"], warnings=[]))
+    assert [row.value for row in told.rows] == [1.0]
+    assert told.infos == ("PromQL info: metric might not be a counter",)
+
+
+@pytest.mark.fault(32)
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"warnings": ["No StoreAPIs matched for this query"]},  # Thanos
+        {"isPartial": True},  # VictoriaMetrics' cluster
+        {"isPartial": True, "warnings": None},
+    ],
+    ids=["thanos", "victoriametrics", "both"],
+)
+def test_an_answer_that_says_it_is_partial_is_none(said):
+    assert refusal(vector("1", **said)) == "partial"
+
+
+VICTORIA_METRICS = b"""{"status":"success","isPartial":false,"data":{"resultType":"vector","result":[
+{"metric":{"pod":"a"},"value":[1772712007,"1e-05"]},{"metric":{"pod":"b"},"value":[1772712007.123,"1.5e+06"]},
+{"metric":{"pod":"c"},"value":[1772712007,"12345678901234567890"]}]},
+"stats":{"seriesFetched":"3","executionTimeMsec":2}}"""
+MIMIR = b"""{"status":"success","data":{"resultType":"vector","stats":{"samples":{"totalQueryableSamples":9}},
+"result":[{"metric":{"pod":"a"},"value":[1772712007.123,"0.00001"]}]}}"""
+
+
+def test_numbers_and_further_keys_are_read_as_other_stores_write_them():
+    values = [row.value for row in decode_vector(VICTORIA_METRICS).rows]
+    assert values == [1e-05, 1.5e06, 12345678901234567890.0]
+    assert [row.value for row in decode_vector(MIMIR).rows] == [1e-05]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "query processing would load too many samples into memory in query execution",
+        "the query exceeded the maximum number of chunks (limit: 11 chunks) (err-mimir-max-chunks-per-query)",
+        "the number of matching timeseries exceeds 300000; increase -search.maxUniqueTimeseries",
+        "exceeded series limit: limit 10 violated (got 11): limit violated",
+    ],
+    ids=["prometheus", "mimir", "victoriametrics", "thanos"],
+)
+def test_a_limit_of_the_store_has_a_code_of_its_own(said):
+    assert code_of(f"execution: {said}") == "limit"
+    assert code_of("execution: multiple matches for labels") == ""
 
 
 @given(st.binary())

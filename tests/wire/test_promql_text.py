@@ -1,0 +1,124 @@
+"""PromQL as text, by itself; tests/e2e/test_promql_live.py asks Prometheus whether it is right."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.house.linters import ROOT
+from webhook.core.policy import IdlePolicy
+from webhook.wire import promql, promql_text
+from webhook.wire.promql import MACROS, SWEEP, TEMPLATES, ClusterLabel, Dialect, own_faults, sweep_queries
+from webhook.wire.promql_probes import probe_queries, query_uses
+
+ANY = dict.fromkeys(MACROS, "1")
+
+
+@given(st.text())
+def test_the_pieces_of_any_text_make_it_up_whole(text):
+    assert "".join(token.text for token in promql_text.tokens(text)) == text
+
+
+@given(st.text())
+def test_no_text_is_more_than_a_fault(text):
+    assert isinstance(promql_text.faults(text, ANY), list)
+    assert isinstance(promql_text.within(text, 'a="b"'), str)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_a_quoted_text_never_ends_before_its_end(text):
+    (token,) = promql_text.tokens(promql_text.quoted(text))
+    assert (token.kind, "\n" in token.text) == ("string", False)
+
+
+def test_half_a_surrogate_pair_is_no_text():
+    with pytest.raises(ValueError, match="surrogate"):
+        promql_text.quoted("\ud800")
+
+
+@pytest.mark.fault(67)
+@pytest.mark.parametrize(
+    ("query", "word"),
+    [
+        ("  \n", "empty"),
+        ("x" * 20_000, "16384"),
+        ("sum(up) or vector(0)", "vector()"),
+        ("sum(up) or on () VECTOR (0)", "vector()"),
+        ("absent(up) - 1", "absent()"),
+        ("absent_over_time(up[5m]) * 2", "absent_over_time()"),
+        ("up + fill(0) up", "fill()"),
+        ("up or kube_pod_info * 0", "* 0"),
+        ("up or 0.0 * kube_pod_info", "0 *"),
+        ("up or kube_pod_info * 0e5", "* 0"),
+        ("up default 0", "default"),
+        ("interpolate(up)", "interpolate()"),
+        ("up offset 1d", "offset"),
+        ("up @ 1700000000", "@"),
+        ('{a="b" or c="d"}', "or between matchers"),
+        ('up{a="b}', "does not end"),
+        ("rate(up[$rateWindw])", "did you mean $rateWindow?"),
+        ("rate(up[$x])", "expected one of"),
+    ],
+)
+def test_what_makes_a_number_of_nothing_is_refused(query, word):
+    assert any(word in fault for fault in promql_text.faults(query, ANY))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'up{a="or vector(0) absent( $x @ * 0"} # or vector(0)',
+        "vector_total * 10",
+        "absent",
+        "default:rule{offset='1'}",
+        'label_replace(up, "a", "$1", "b", "(.*)")',
+        "rate(up[$rateWindow]) > $startup",
+    ],
+)
+def test_what_only_looks_like_it_is_not(query):
+    assert promql_text.faults(query, ANY) == []
+
+
+def test_macros_are_put_in_outside_of_strings_and_comments():
+    text = 'rate(up{a="$step"}[$step]) # $step'
+    assert promql_text.expand(text, {"step": "60s"}) == 'rate(up{a="$step"}[60s]) # $step'
+
+
+def test_our_own_queries_keep_the_rules_for_others():
+    assert own_faults({name: template.text for name, template in TEMPLATES.items()}, clustered=False) == []
+
+
+def test_an_unknown_name_is_told_with_the_nearest():
+    assert own_faults({"cpuPaek": "up"}, clustered=False) == [".cpuPaek: unknown query; did you mean cpuPeak?"]
+
+
+def test_a_query_of_ones_own_takes_the_place_of_ours_macros_expanded():
+    own = {"cpuPeak": "max_over_time(x{$cluster}[$window:$step])"}
+    dialect = Dialect(ClusterLabel("cluster", 'e"u'), own)
+    queries = sweep_queries(IdlePolicy(), dialect)
+    assert queries["cpuPeak"] == r'max_over_time(x{cluster="e\"u",cluster="e\"u"}[3600s:60s])'
+    assert queries.keys() == SWEEP.keys()
+    assert [use.name for use in query_uses(IdlePolicy(), dialect) if use.own] == ["cpuPeak"]
+
+
+def test_the_probes_are_constant_in_number_and_look_for_what_own_queries_read():
+    dialect = Dialect(None, {"owner": "max by (a) (some_rule:x)"})
+    probes = probe_queries(IdlePolicy(), dialect)
+    assert probes.keys() - probe_queries(IdlePolicy(), Dialect()).keys() == {"own:owner"}
+    assert len(probes) == 16
+    assert "some_rule:x" in probes["presence"]
+
+
+def test_metrics_are_read_off_a_query_once_each():
+    assert promql_text.metrics("sum by (a) (b{}) / on (c) group_left (d) b + e:f") == ("b", "e:f")
+
+
+def test_every_query_macro_and_parameter_is_documented():
+    from webhook.core.selftest import Code
+    from webhook.wire.prometheus_request import PARAMETERS
+
+    page = (ROOT / "docs" / "prometheus.md").read_text()
+    families = re.findall(r"`((?:exporter|root|containers|cadvisor)\w+)`", page)
+    named = {*re.findall(r"`\$?([\w\[\]-]+)`", page), *families}
+    assert {*TEMPLATES, *promql.MACROS, "cluster", *PARAMETERS, *(code.value for code in Code)} <= named
