@@ -23,8 +23,8 @@ class KnownNodes(NamedTuple):
 
 def known_nodes(rows: Collection[tuple[Mapping[str, str], float]]) -> KnownNodes:
     """From the answer to ``max by (node, internal_ip) (kube_node_info)``."""
-    addresses = {labels["internal_ip"]: labels["node"] for labels, _ in rows if labels.get("internal_ip")}
-    return KnownNodes({labels.get("node", "") for labels, _ in rows} - {""}, addresses)
+    named = [(labels["node"], labels.get("internal_ip", "")) for labels, _ in rows if labels.get("node")]
+    return KnownNodes({node for node, _ in named}, {address: node for node, address in named if address})
 
 
 def node_of(labels: Mapping[str, str], known: KnownNodes) -> tuple[str, Join]:

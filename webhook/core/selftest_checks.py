@@ -163,7 +163,8 @@ def _metrics(view: _View) -> Iterator[Finding]:
     for use in view.asked.uses:
         for metric in () if use.for_nodes else use.missing:
             readers.setdefault(metric, []).append(use.name)
-    if all(metric in readers for metric in _KUBE):
+    read = {metric for use in view.asked.uses for metric in use.metrics}
+    if read & set(_KUBE) and all(metric in readers for metric in read & set(_KUBE)):
         yield _finding(
             Code.NO_KUBE_STATE_METRICS,
             Severity.ERROR,
