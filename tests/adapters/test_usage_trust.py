@@ -9,6 +9,7 @@ import trustme
 from tests.adapters.test_usage import NOW, POLICY, serving, sweep, trouble, vector, whole
 from webhook.adapters.usage import Prometheus, PrometheusSettings
 from webhook.errors import ConfigurationError
+from webhook.wire.promql import SWEEP
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def test_parameters_go_with_every_query(stub, pki):
     parameters = {"partial_response": ("false",), "replicaLabels[]": ("replica", "prometheus_replica")}
     sweep(stub.url, **tls(pki), parameters=parameters)
     forms = [form for path, _, form in stub.asked if path == "/api/v1/query"]
-    assert len(forms) == 13
+    assert len(forms) == 1 + len(SWEEP)
     assert all(form["partial_response"] == ["false"] for form in forms)
     assert all(form["replicaLabels[]"] == ["replica", "prometheus_replica"] for form in forms)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.house.linters import ROOT
-from webhook.core.policy import IdlePolicy
+from webhook.core.policy import CustomSignal, IdlePolicy
 from webhook.wire import promql, promql_text
 from webhook.wire.promql import MACROS, SWEEP, TEMPLATES, ClusterLabel, Dialect, own_faults, sweep_queries
 from webhook.wire.promql_probes import probe_queries, query_uses
@@ -42,6 +42,7 @@ def test_half_a_surrogate_pair_is_no_text():
     ("query", "word"),
     [
         ("  \n", "empty"),
+        ("# up", "empty"),
         ("x" * 20_000, "16384"),
         ("sum(up) or vector(0)", "vector()"),
         ("sum(up) or on () VECTOR (0)", "vector()"),
@@ -108,6 +109,14 @@ def test_the_probes_are_constant_in_number_and_look_for_what_own_queries_read():
     assert probes.keys() - probe_queries(IdlePolicy(), Dialect()).keys() == {"own:owner"}
     assert len(probes) == 16
     assert "some_rule:x" in probes["presence"]
+
+
+def test_signals_of_users_are_probed_as_they_were_written():
+    signal = CustomSignal(name="requests", query="sum by (namespace, pod) (rate(reqs[$rateWindow]))", idle_below=1.0)
+    probes = probe_queries(IdlePolicy(signals=(signal,)), Dialect(ClusterLabel("cluster", "eu")))
+    text = 'sum by (namespace, pod) (rate(reqs{cluster="eu"}[300s]))'
+    assert probes["own:signals.requests"] == f"topk(5, {text}\n)"
+    assert "|reqs" in probes["presence"]
 
 
 def test_metrics_are_read_off_a_query_once_each():

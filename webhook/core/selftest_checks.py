@@ -269,7 +269,7 @@ def _intervals(answers: Answers, asked: Asked) -> dict[str, float]:
     policy = asked.policy
     over = max(policy.rate_window, 10 * policy.scrape_interval).total_seconds()
     rows = answers.rows.get("intervals") or ()
-    return {labels.get("source", ""): round(over / samples, 1) for labels, samples in rows if samples > 0}
+    return {labels.get("source", ""): round(over / samples, 1) for labels, samples in rows if samples >= 1}
 
 
 def _scrapes(view: _View) -> Iterator[Finding]:
@@ -387,7 +387,7 @@ def _nodes(view: _View) -> Iterator[Finding]:
 def _own_queries(view: _View) -> Iterator[Finding]:
     for use in view.asked.uses:
         probe = f"own:{use.name}"
-        path = f"prometheus.queries.{use.name}"
+        path = f"idle.{use.name}" if use.name.startswith("signals.") else f"prometheus.queries.{use.name}"
         if probe in view.answers.refused:
             code, why = view.answers.refused[probe]
             sentence = f"{path} was refused ({code}): {why}"

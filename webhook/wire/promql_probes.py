@@ -6,10 +6,11 @@ What they look for is what the sweep's queries read; an operator's own queries b
 from collections.abc import Mapping
 from datetime import timedelta
 
-from webhook.core.policy import IdlePolicy
+from webhook.core.policy import CustomSignal, IdlePolicy
 from webhook.core.selftest import CLUSTER_LABELS, REPLICA_LABELS, RULES, QueryUse
 from webhook.wire import promql, promql_text
 from webhook.wire.promql import CPU, RECEIVED, Dialect
+from webhook.wire.promql_signals import LABELS
 
 _KUBE = "kube_pod_start_time|kube_pod_status_phase|kube_pod_owner|kube_pod_container_info"
 _RUNNING = 'max by (namespace, pod) (kube_pod_status_phase{phase="Running"} == 1)'
@@ -19,7 +20,7 @@ _LARGEST_SAMPLE = 5
 def query_uses(policy: IdlePolicy, dialect: Dialect) -> tuple[QueryUse, ...]:
     """Which queries will be asked, in whose words, and what they read and must answer."""
     texts = promql.sweep_queries(policy, dialect) | promql.node_queries(policy, dialect)
-    return tuple(
+    ours = tuple(
         QueryUse(
             name=name,
             text=text,
@@ -29,6 +30,16 @@ def query_uses(policy: IdlePolicy, dialect: Dialect) -> tuple[QueryUse, ...]:
             labels=promql.TEMPLATES[name].labels,
         )
         for name, text in texts.items()
+    )
+    return ours + tuple(_signal_use(signal, policy, dialect) for signal in policy.signals)
+
+
+def _signal_use(signal: CustomSignal, policy: IdlePolicy, dialect: Dialect) -> QueryUse:
+    """A user's signal as they wrote it; the sweep asks for its peak, its points and its value now."""
+    text = promql.scoped(promql_text.expand(signal.query, promql.macros(policy, dialect)), dialect)
+    labels = LABELS[signal.of]
+    return QueryUse(
+        name=f"signals.{signal.name}", text=text, own=True, metrics=promql_text.metrics(text), labels=labels
     )
 
 

@@ -183,7 +183,7 @@ def metrics(text: str) -> tuple[str, ...]:
 
 def faults(text: str, macros: Mapping[str, str]) -> list[str]:
     """What an operator's own query may not be, each as ``found; expected``. ``macros`` are those it may use."""
-    if not text.strip():
+    if all(token.kind == "space" for token in tokens(text[: LONGEST_QUERY + 1])):
         return ["empty; expected PromQL"]
     if len(text) > LONGEST_QUERY:
         return [f"{len(text)} characters; expected {LONGEST_QUERY} at most"]
