@@ -194,7 +194,7 @@ def test_a_duration_comes_back_to_the_millisecond(milliseconds):
 def test_every_key_of_the_file_is_documented():
     text = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
     sections = {"": keys.TOP, "idle.": keys.IDLE, "sides.": keys.SIDES}
-    sections |= {"prometheus.": keys.PROMETHEUS, "idle.signals[].": keys.SIGNAL}
+    sections |= {"prometheus.": keys.PROMETHEUS, "idle.signals[].": keys.SIGNAL, "idle.batch.": keys.BATCH}
     sections |= {"rules[].": keys.RULE, "rules[].match.": keys.MATCH}
     missing = [f"{path}{key}" for path, keys in sections.items() for key in keys if f"`{path}{key}`" not in text]
     assert not missing

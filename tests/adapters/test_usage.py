@@ -146,7 +146,7 @@ def test_a_whole_sweep_is_joined_into_pods(stub):
 
 def test_every_query_of_a_sweep_is_a_post_for_one_moment_and_their_number_is_constant(stub):
     told = sweep(stub.url)
-    assert told.queries == len(stub.queries()) == 13
+    assert told.queries == len(stub.queries()) == 14
     forms = [form for path, _, form in stub.asked if path == "/api/v1/query"]
     assert {form["time"][0] for form in forms if form["query"] != ["time()"]} == {f"{NOW.timestamp():.3f}"}
     assert {form["timeout"][0] for form in forms} == {"5000ms"}
@@ -370,7 +370,7 @@ def test_of_two_values_for_one_pod_the_larger_use_and_the_fewer_points_count():
     twice = Vector((Row(POD, 0.001), Row(POD | {"prometheus_replica": "b"}, 0.5)), 0)
     points = Vector((Row(POD | {"container": "app"}, 60), Row(POD | {"container": "app", "replica": "b"}, 40)), 0)
     one = Vector((Row(POD, 1),), 0)
-    names = ("cpuRecent", "receivedPeak", "receivedRecent", "sampleTime", "expectedPoints", "runningPoints")
+    names = ("cpuRecent", "cpuSeconds", "receivedPeak", "receivedRecent", "sampleTime", "expectedPoints", "runningPoints")
     names += ("startTime", "owner", "containers")
     answers = dict.fromkeys(names, one) | {"cpuPeak": twice, "cpuPoints": points, "receivedPoints": points}
     (pod,) = pods_of(answers)

@@ -5,9 +5,9 @@ import pytest
 
 from tests.core.usage_builders import AT, DAY, make_usage
 from webhook.core.book import Book, Control
-from webhook.core.census import Census, ControllerFact, PodFact
+from webhook.core.census import Census, ControllerFact, JobRun, PodFact
 from webhook.core.model import ControllerRef, Evidence, Side, Verdict, WorkloadKey
-from webhook.core.policy import Policy
+from webhook.core.policy import Match, Policy, Rule
 from webhook.core.usage import UsageSweep
 from webhook.errors import ClusterUnavailable, UsageUnavailable
 from webhook.jobs import monitor
@@ -175,7 +175,7 @@ def test_daemon_sets_are_not_judged(world):
 def test_a_cron_job_between_its_runs_is_unknown_and_says_why(world):
     world.deploy("nightly", kind="CronJob", usage=None)
     world.run()
-    assert world.book.verdicts["shop/CronJob/nightly"].reason == "no pod of it ran in the last 60 min"
+    assert world.book.verdicts["shop/CronJob/nightly"].reason == "0 runs ended in 7 days; 3 are needed"
 
 
 def test_a_series_counts_only_for_a_pod_that_the_api_server_knows(world):
@@ -207,3 +207,113 @@ def test_half_of_the_pods_missing_leaves_the_other_workloads_as_they_are(world):
     world.usages = []
     report = world.run()
     assert (report.unknown, report.changes) == (10, ())
+
+
+def cron_runs(world, name, *, count=3, **changes):
+    """A CronJob whose last Jobs ended in the last hours, each with one pod that Prometheus still knows."""
+    world.deploy(name, kind="CronJob", usage=None)
+    for index in range(count):
+        began = AT - (index + 1) * timedelta(hours=1)
+        facts = {"ended_at": began + MINUTE, "succeeded": True} | changes
+        up = ControllerRef(kind="CronJob", name=name, uid=f"uid-{name}")
+        world.controllers.append(
+            ControllerFact(
+                "batch/v1",
+                "Job",
+                "shop",
+                f"{name}-{index}",
+                f"uid-{index}",
+                controller=up,
+                run=JobRun(started_at=began, **facts),
+            )
+        )
+        owner = ControllerRef(kind="Job", name=f"{name}-{index}")
+        world.usages.append(make_usage(f"{name}-{index}-x", controller=owner, cpu_seconds=3.0, running_points=0))
+
+
+def test_a_cron_job_with_small_runs_turns_to_spot_and_one_that_fails_on_the_way_does_not(world):
+    cron_runs(world, "nightly")
+    cron_runs(world, "broken", succeeded=False)
+    world.run(5)
+    verdict = world.book.verdicts["shop/CronJob/nightly"]
+    assert (verdict.side, len(verdict.runs)) == (Side.SPOT, 3)
+    assert world.book.verdicts["shop/CronJob/broken"].side is Side.REGULAR
+
+
+def test_the_book_remembers_runs_whose_jobs_and_series_are_gone(world):
+    cron_runs(world, "nightly")
+    world.run(5)
+    world.controllers = [c for c in world.controllers if c.kind != "Job"]
+    world.usages = []
+    world.run(3)
+    verdict = world.book.verdicts["shop/CronJob/nightly"]
+    assert (verdict.side, verdict.evidence, len(verdict.runs)) == (Side.SPOT, Evidence.IDLE, 3)
+    world.trouble = UsageUnavailable("gone", code="unreachable")
+    world.run()
+    assert world.book.verdicts["shop/CronJob/nightly"].runs == verdict.runs
+
+
+def test_a_cron_job_made_anew_under_its_name_has_no_runs_yet(world):
+    cron_runs(world, "nightly")
+    world.run(5)
+    world.controllers = [
+        ControllerFact("batch/v1", "CronJob", "shop", "nightly", "another", created_at=AT - DAY)
+    ]  # fmt: skip
+    world.run()
+    verdict = world.book.verdicts["shop/CronJob/nightly"]
+    assert (verdict.side, verdict.runs, verdict.uid) == (Side.REGULAR, (), "another")
+
+
+QUICK = msgspec.structs.replace(POLICY.idle, window=timedelta(minutes=30))
+STRICT = msgspec.structs.replace(POLICY.idle, cpu_floor_cores=0.001, cpu_share_of_request=0.0)
+
+
+def rule(name, workload, idle):
+    return Rule(name=name, match=Match(names=(workload,)), idle=idle)
+
+
+def test_each_workload_is_judged_by_its_rule_and_each_set_of_windows_is_one_sweep(world):
+    asked = []
+    sweep = world.sweep
+    world.sweep = lambda policy: asked.append(policy) or sweep(policy)
+    for name in ("nginx-demo", "quick", "strict"):
+        world.deploy(name)
+    policy = Policy(rules=(rule("quick", "quick", QUICK), rule("strict", "strict", STRICT)))
+    report = world.run(5, policy)
+    assert len(asked) == 5 * 2
+    assert {a.window for a in asked} == {timedelta(minutes=60), timedelta(minutes=30)}
+    assert report.queries == 26
+    sides = {name: v.side for name, v in world.book.verdicts.items()}
+    assert sides == {DEMO: Side.SPOT, "shop/Deployment/quick": Side.SPOT, "shop/Deployment/strict": Side.REGULAR}
+
+
+def test_a_sweep_that_fails_leaves_only_its_own_workloads_unknown(world):
+    sweep = world.sweep
+
+    def fails_for_short_windows(policy):
+        if policy.window < timedelta(hours=1):
+            raise UsageUnavailable("too slow", code="timeout")
+        return sweep(policy)
+
+    world.sweep = fails_for_short_windows
+    world.deploy("nginx-demo")
+    world.deploy("quick")
+    report = world.run(5, Policy(rules=(rule("quick", "quick", QUICK),)))
+    assert (report.idle, report.unknown, report.usage_code, report.did_its_work) == (1, 1, "timeout", False)
+    assert world.book.verdicts[DEMO].side is Side.SPOT
+
+
+def test_the_clock_is_held_against_each_sweep_at_its_own_beginning(world):
+    sweep = world.sweep
+
+    def takes_half_a_minute(policy):
+        found = sweep(policy)
+        world.now += timedelta(seconds=25)
+        return found
+
+    world.sweep = takes_half_a_minute
+    world.deploy("quick")
+    slow = msgspec.structs.replace(POLICY.idle, window=timedelta(minutes=40))
+    listed = (rule("a", "a", msgspec.structs.replace(QUICK, step=timedelta(seconds=30))), rule("b", "b", slow))
+    report = world.run(1, Policy(rules=(*listed, rule("quick", "quick", QUICK))))
+    assert report.unknown_reasons == {}

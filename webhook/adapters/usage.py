@@ -161,6 +161,7 @@ def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
             cpu_peak_cores=known["cpuPeak"].get(pod),
             cpu_recent_cores=known["cpuRecent"].get(pod),
             cpu_points=cpu_points.get(pod, 0),
+            cpu_seconds=known["cpuSeconds"].get(pod),
             received_peak_bytes_per_second=known["receivedPeak"].get(pod),
             received_recent_bytes_per_second=known["receivedRecent"].get(pod),
             received_points=int(received_points.get(pod, 0)),
@@ -173,7 +174,7 @@ def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
     )
 
 
-_LARGEST = ("cpuPeak", "cpuRecent", "receivedPeak", "receivedRecent")
+_LARGEST = ("cpuPeak", "cpuRecent", "cpuSeconds", "receivedPeak", "receivedRecent")
 
 
 def _pod(labels: Mapping[str, str]) -> Pod | None:

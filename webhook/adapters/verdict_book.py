@@ -14,7 +14,8 @@ from webhook.core.book import Book, Control
 from webhook.core.model import Verdict
 from webhook.errors import ClusterConflict, ClusterError, ClusterNotFound, ClusterUnavailable
 from webhook.wire.book import SHARDS, Reading, decode_control, decode_shard, encode_control, encode_shards
-from webhook.wire.kubernetes import ConfigMap, Entry, config_maps, decode_config_map, encode_config_map
+from webhook.wire.config_map import ConfigMap, config_maps, decode_config_map, encode_config_map
+from webhook.wire.kubernetes import Entry
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from webhook.configuration.readers import Reader
 from webhook.core.policy import (
     ANNOTATIONS,
     CustomSignal,
-    IdlePolicy,
     Match,
     Mode,
     Move,
@@ -38,6 +37,12 @@ def _signal(**values: Any) -> CustomSignal:
     return CustomSignal(**values)
 
 
+BATCH: dict[str, tuple[str, Reader]] = {
+    "window": ("window", read.duration),
+    "minRuns": ("min_runs", read.whole_number(1, 10)),
+    "maxDuration": ("max_duration", read.duration),
+    "maxCpuSeconds": ("max_cpu_seconds", read.number(0, 1e9, "CPU-seconds, 0 or more")),
+}
 IDLE: dict[str, tuple[str, Reader]] = {
     "window": ("window", read.duration),
     "rateWindow": ("rate_window", read.duration),
@@ -51,6 +56,7 @@ IDLE: dict[str, tuple[str, Reader]] = {
     "startupGrace": ("startup_grace", read.duration_or_zero),
     "minCoverage": ("min_coverage", read.number(0.5, 1, "a share from 0.5 to 1")),
     "maxClockSkew": ("max_clock_skew", read.duration),
+    "batch": ("batch", read.nested(BATCH, dict)),
     "signals": ("signals", read.list_of(read.nested(SIGNAL, _signal))),
 }
 SIDES: dict[str, tuple[str, Reader]] = {
@@ -131,7 +137,7 @@ TOP: dict[str, tuple[str, Reader]] = {
     "spotTaints": ("spot_taints", read.list_of(read.taint)),
     "spotPools": ("spot_pools", read.list_of(read.nested(POOL, _pool))),
     "pause": ("pause", read.texts(of=PAUSABLE)),
-    "idle": ("idle", read.nested(IDLE, IdlePolicy)),
+    "idle": ("idle", read.nested(IDLE, dict)),
     "sides": ("sides", read.nested(SIDES, SidePolicy)),
     "prometheus": ("prometheus", read.nested(PROMETHEUS, dict)),
 }

@@ -18,13 +18,21 @@ BUILT_IN = ("cpu", "received")
 
 def settle(values: Mapping[str, Any]) -> Policy:
     """The policy; what a rule says of idleness is laid over the policy's own."""
-    policy = Policy(**{key: value for key, value in values.items() if key != "rules"})
-    return msgspec.structs.replace(policy, rules=tuple(_rule(raw, policy) for raw in values.get("rules", ())))
+    plain = {key: value for key, value in values.items() if key not in {"rules", "idle"}}
+    idle = _laid_over(IdlePolicy(), values.get("idle"))
+    rules = tuple(Rule(**{**raw, "idle": _of_rule(raw, idle)}) for raw in values.get("rules", ()))
+    return Policy(**plain, idle=idle, rules=rules)
 
 
-def _rule(raw: Mapping[str, Any], policy: Policy) -> Rule:
-    idle = msgspec.structs.replace(policy.idle, **raw["idle"]) if raw.get("idle") else None
-    return Rule(**{**raw, "idle": idle})
+def _of_rule(raw: Mapping[str, Any], idle: IdlePolicy) -> IdlePolicy | None:
+    return _laid_over(idle, raw["idle"]) if raw.get("idle") else None
+
+
+def _laid_over(idle: IdlePolicy, said: Mapping[str, Any] | None) -> IdlePolicy:
+    if not said:
+        return idle
+    batch = msgspec.structs.replace(idle.batch, **said.get("batch", {}))
+    return msgspec.structs.replace(idle, **{**said, "batch": batch})
 
 
 def contradictions(policy: Policy) -> Iterator[str]:

@@ -34,8 +34,16 @@ class PodFact(Value, frozen=True):
     requests: Resources = Resources()
 
 
+class JobRun(Value, frozen=True):
+    """A Job that ended, by its Complete or Failed condition."""
+
+    started_at: datetime
+    ended_at: datetime
+    succeeded: bool
+
+
 class ControllerFact(Value, frozen=True):
-    """A ReplicaSet, Deployment, StatefulSet, Job or CronJob."""
+    """A ReplicaSet, Deployment, StatefulSet, Job or CronJob; ``run`` is of a Job alone."""
 
     api_version: str
     kind: str
@@ -47,6 +55,7 @@ class ControllerFact(Value, frozen=True):
     annotations: dict[str, str] = {}
     replicas: int | None = None
     created_at: datetime | None = None
+    run: JobRun | None = None
 
 
 class Census(Value, frozen=True):

@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from webhook.core import readings
-from webhook.core.model import Evidence, Signal, Value
+from webhook.core.model import BatchRun, Evidence, Signal, Value
 from webhook.core.policy import IdlePolicy
 from webhook.core.readings import Measure, Reading, coverage, leave_range, startup
 from webhook.core.usage import RunningPod, WorkloadUsage
@@ -46,13 +46,14 @@ class Code(StrEnum):
 
 
 class Judgement(Value, frozen=True):
-    """Evidence with its reason; ``measured`` says that the data was whole, whatever it told."""
+    """Evidence with its reason; ``measured`` says that the data was whole, whatever it told. ``runs`` are a CronJob's."""
 
     evidence: Evidence
     reason: str
     code: Code
     signals: tuple[Signal, ...] = ()
     measured: bool = False
+    runs: tuple[BatchRun, ...] = ()
 
 
 class Doubt(Value, frozen=True):

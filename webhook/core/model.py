@@ -164,13 +164,25 @@ class Signal(Value, frozen=True):
     sampled_at: datetime | None = None
 
 
+class BatchRun(Value, frozen=True):
+    """One run of a CronJob that ended. None means that nobody saw it, which is never nothing."""
+
+    job: str
+    started_at: datetime
+    seconds: float
+    succeeded: bool
+    cpu_seconds: float | None = None
+    on_spot: bool | None = None
+
+
 class Verdict(Value, frozen=True):
     """What the book keeps of a workload.
 
     ``side`` changes by core/sides alone. ``transitions`` counts its changes of side; it orders
     the pods of a workload for the ReplicaSet controller. ``idle_runs`` is the current run of
     idle evidence. ``good_at`` is when evidence was last idle or active, ``judged_at`` the last run that was
-    written down; both are coarse, because a shard is written on change, not every minute.
+    written down; both are coarse, because a shard is written on change, not every minute. ``runs`` are a CronJob's
+    last ones, the youngest first.
     """
 
     key: WorkloadKey
@@ -184,6 +196,7 @@ class Verdict(Value, frozen=True):
     signals: tuple[Signal, ...] = ()
     good_at: datetime | None = None
     judged_at: datetime | None = None
+    runs: tuple[BatchRun, ...] = ()
 
 
 class Workload(Value, frozen=True):

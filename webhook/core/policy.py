@@ -76,6 +76,19 @@ class CustomSignal(Value, frozen=True):
     of: SignalOf = SignalOf.POD
 
 
+class BatchPolicy(Value, frozen=True, omit_defaults=False):
+    """When the next run of a CronJob may go to spot: an interruption costs one run done again, so runs must be small."""
+
+    window: timedelta = timedelta(days=7)
+    """Runs that started longer ago say nothing any more; a week holds its quiet and its busy days."""
+    min_runs: int = 3
+    """The last so many runs must all have been small and successful; two alike may be chance."""
+    max_duration: timedelta = timedelta(minutes=15)
+    """Small up to here: what an interruption loses at the worst."""
+    max_cpu_seconds: float = 600.0
+    """Small up to here, all pods of the run together: ten minutes of one core are cheap to do again."""
+
+
 class IdlePolicy(Value, frozen=True, omit_defaults=False):
     """When a workload counts as idle. Every signal must be low; any one high means active."""
 
@@ -105,6 +118,7 @@ class IdlePolicy(Value, frozen=True, omit_defaults=False):
     """Between our clock and the Date header of Prometheus; beyond it ages cannot be told."""
     signals: tuple[CustomSignal, ...] = ()
     """Further signals, each a PromQL of your own: what CPU and network do not show, such as requests or a queue."""
+    batch: BatchPolicy = BatchPolicy()
 
 
 class SidePolicy(Value, frozen=True, omit_defaults=False):

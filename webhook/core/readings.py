@@ -65,6 +65,7 @@ def shape(policy: IdlePolicy) -> IdlePolicy:
         leave_factor=bare.leave_factor,
         min_coverage=bare.min_coverage,
         max_clock_skew=bare.max_clock_skew,
+        batch=bare.batch,
         signals=tuple(
             msgspec.structs.replace(signal, idle_below=0.0, active_above=None, unit="") for signal in policy.signals
         ),

@@ -57,6 +57,7 @@ def advance(  # noqa: PLR0913 - the whole of what a side may depend on, by name
         signals=judgement.signals,
         good_at=now if judgement.measured else before.good_at,
         judged_at=now,
+        runs=judgement.runs or before.runs,
     )
     return after if previous is None or _worth_writing(before, after, policy=policy, now=now) else previous
 
@@ -89,13 +90,13 @@ def _side(side: Side, judgement: Judgement, *, idle_runs: int, policy: SidePolic
 
 
 def _worth_writing(before: Verdict, after: Verdict, *, policy: SidePolicy, now: datetime) -> bool:
-    changed = (before.uid, before.side, before.idle_runs, before.evidence) != (
-        after.uid,
-        after.side,
-        after.idle_runs,
-        after.evidence,
+    return _telling(before) != _telling(after) or _turn_has_come(
+        before, period=policy.evidence_ttl / _REFRESHES_PER_TTL, now=now
     )
-    return changed or _turn_has_come(before, period=policy.evidence_ttl / _REFRESHES_PER_TTL, now=now)
+
+
+def _telling(verdict: Verdict) -> tuple[object, ...]:
+    return (verdict.uid, verdict.side, verdict.idle_runs, verdict.evidence, verdict.runs)
 
 
 def _turn_has_come(before: Verdict, *, period: timedelta, now: datetime) -> bool:

@@ -115,8 +115,8 @@ class Recognition(Value, frozen=True):
 def classify(labels: Mapping[str, str], *, policy: Policy) -> Recognition:
     """Tell a node's capacity type. Two rows that disagree make it regular, with the problem named."""
     spot: list[tuple[Marker, str]] = [found for row in PROVIDERS if (found := _as_spot(row, labels))]
-    spot += [(m, f"spotLabels: {_words(m)}") for m in policy.spot_labels if _matches_all(m, labels)]
-    spot += [(p.marker, f"spotPools: {p.name}") for p in policy.spot_pools if _matches_all(p.marker, labels)]
+    spot += [(m, f"spotLabels: {_words(m)}") for m in policy.spot_labels if matches_all(m, labels)]
+    spot += [(p.marker, f"spotPools: {p.name}") for p in policy.spot_pools if matches_all(p.marker, labels)]
     against = [said for row in PROVIDERS if (said := _as_regular(row, labels))]
     if spot and against:
         problem = f"two classes at once: {spot[0][1]}, but {against[0]}; taken as regular"
@@ -151,7 +151,8 @@ def _words(marker: Marker) -> str:
     return " and ".join(f"{r.key} {r.operator} {','.join(r.values)}".strip() for r in marker)
 
 
-def _matches_all(marker: Marker, labels: Mapping[str, str]) -> bool:
+def matches_all(marker: Marker, labels: Mapping[str, str]) -> bool:
+    """Whether a node with these labels shows the marker; an empty one is shown by none."""
     return bool(marker) and all(matches(requirement, labels) for requirement in marker)
 
 
@@ -189,7 +190,7 @@ def kept_labels(labels: Mapping[str, str], *, policy: Policy) -> dict[str, str]:
 
 def tolerable(taint: Taint, *, policy: Policy) -> bool:
     """Whether our pods may tolerate it: a provider's spot marker, or what the operator lists."""
-    return any(_covers(known, taint) for known in _tolerable_taints(policy))
+    return any(covers(known, taint) for known in _tolerable_taints(policy))
 
 
 @lru_cache(maxsize=8)
@@ -201,7 +202,8 @@ def _tolerable_taints(policy: Policy) -> tuple[Taint, ...]:
     return _known(policy.spot_taints + tuple(t for pool in policy.spot_pools for t in pool.taints))
 
 
-def _covers(known: Taint, taint: Taint) -> bool:
+def covers(known: Taint, taint: Taint) -> bool:
+    """Whether ``taint`` is the marker ``known``, on whatever effect; an empty value there matches any."""
     return known.key == taint.key and known.value in ("", taint.value)
 
 

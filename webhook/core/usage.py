@@ -33,7 +33,7 @@ class PodUsage(Value, frozen=True):
     ``expected_points`` (steps at which kube-state-metrics knew the pod). ``running_points`` counts all steps of its life.
     ``controller`` is its owner as kube-state-metrics names it, also for a pod that is gone by now. Pods that followed
     each other under one name, as those of a StatefulSet do, are one PodUsage, whose ``uid`` and ``started_at`` are the
-    last one's.
+    last one's. ``cpu_seconds`` is what its containers have used in all, as of their last sample.
     """
 
     namespace: str
@@ -46,6 +46,7 @@ class PodUsage(Value, frozen=True):
     received_peak_bytes_per_second: float | None = None
     received_recent_bytes_per_second: float | None = None
     received_points: int = 0
+    cpu_seconds: float | None = None
     expected_points: int = 0
     running_points: int = 0
     started_at: datetime | None = None

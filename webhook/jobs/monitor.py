@@ -11,13 +11,14 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
-from webhook.core import rules, sides
+from webhook.core import batch, rules, sides
 from webhook.core.book import Book
 from webhook.core.census import Census, ControllerFact, PodFact
-from webhook.core.idleness import Judgement, judge, unavailable
+from webhook.core.idleness import Judgement, clock_doubt, judge, unavailable
 from webhook.core.model import Evidence, Side, Value, Verdict, WorkloadKey
 from webhook.core.owners import resolve
 from webhook.core.policy import IdlePolicy, Policy
@@ -34,8 +35,15 @@ UNREACHED = frozenset({"unreachable", "deadline", "tls", "auth", "redirect", "bu
 """Codes of a usage problem that a self-test would only find again, at the cost of another deadline."""
 
 
-Sweeps = Mapping[IdlePolicy, UsageSweep | UsageUnavailable]
-"""By the shape of the policies that each is for; one that failed is its error."""
+class Swept(NamedTuple):
+    """When a sweep began by our clock, and its answer; one that failed is its error."""
+
+    began: datetime
+    answer: UsageSweep | UsageUnavailable
+
+
+Sweeps = Mapping[IdlePolicy, Swept]
+"""By the shape of the policies that each is for."""
 
 
 class SideChange(Value, frozen=True, omit_defaults=False):
@@ -82,15 +90,16 @@ def run_once(
     """Judge every workload once and write the book. Raises ClusterError."""
     census, old = cluster.census(), book.read()
     now = clock()
-    sweeps = sweep_all(usage, policy)
-    judgements = judge_all(census, sweeps, policy=policy, now=now)
+    sweeps = sweep_all(usage, policy, clock)
+    judgements = judge_all(census, sweeps, old, policy=policy)
     new, forgotten = rewrite(old, judgements, census=census, policy=policy, now=now)
     finished = clock()
     control = msgspec.structs.replace(new.control, heartbeat=finished)
     written = book.write(old, msgspec.structs.replace(new, control=control))
     seen = Counter(judgement.evidence for judgement in judgements.values())
-    whole = [sweep for sweep in sweeps.values() if isinstance(sweep, UsageSweep)]
-    trouble = next((sweep for sweep in sweeps.values() if isinstance(sweep, UsageUnavailable)), None)
+    answers = [swept.answer for swept in sweeps.values()]
+    whole = [answer for answer in answers if isinstance(answer, UsageSweep)]
+    trouble = next((answer for answer in answers if isinstance(answer, UsageUnavailable)), None)
     report = MonitorReport(
         started_at=now,
         finished_at=finished,
@@ -112,51 +121,72 @@ def run_once(
     return report
 
 
-def sweep_all(usage: UsageSource, policy: Policy) -> Sweeps:
+def sweep_all(usage: UsageSource, policy: Policy, clock: Clock) -> Sweeps:
     """One sweep for each set of windows and signals that the configuration names, whether or not a workload needs it.
 
     So the number of queries follows from the configuration alone.
     """
-    found: dict[IdlePolicy, UsageSweep | UsageUnavailable] = {}
+    found: dict[IdlePolicy, Swept] = {}
     for idle in (policy.idle, *(rule.idle for rule in policy.rules if rule.idle)):
         if (asked := shape(idle)) not in found:
+            began = clock()
             try:
-                found[asked] = usage.sweep(asked)
+                found[asked] = Swept(began, usage.sweep(asked))
             except UsageUnavailable as exc:
-                found[asked] = exc
+                found[asked] = Swept(began, exc)
     return found
 
 
-def judge_all(census: Census, sweeps: Sweeps, *, policy: Policy, now: datetime) -> dict[WorkloadKey, Judgement]:
+def judge_all(census: Census, sweeps: Sweeps, book: Book, *, policy: Policy) -> dict[WorkloadKey, Judgement]:
     """The judgement of every workload of the census, on the sweep that its rule asks for.
 
     Where that sweep failed it is unknown, and says why.
     """
     known = {pod: key for pod, key in resolve(census).items() if key.kind not in _NEVER_JUDGED}
+    policies = _policies(census, known.values(), policy)
+    judged: dict[WorkloadKey, Judgement] = {}
+    for asked, swept in sweeps.items():
+        mine = {key: idle for key, idle in policies.items() if shape(idle) == asked}
+        if isinstance(swept.answer, UsageUnavailable):
+            judged |= dict.fromkeys(mine, unavailable(str(swept.answer)))
+        else:
+            owners = {pod: key for pod, key in known.items() if key in mine}
+            usages = by_workload(census, swept.answer, owners=owners)
+            judged |= {key: judge(found, mine[key], now=swept.began) for key, found in usages.items()}
+            judged |= _judge_batch(census, swept, mine, book, policy)
+    return {key: judged[key] for key in policies}
+
+
+def _judge_batch(
+    census: Census, swept: Swept, mine: Mapping[WorkloadKey, IdlePolicy], book: Book, policy: Policy
+) -> dict[WorkloadKey, Judgement]:
+    """CronJobs, by the runs that the book remembers and those that just ended; a clock that is off proves nothing."""
+    sweep = swept.answer
+    keys = [key for key in mine if key.kind == batch.KIND]
+    if not keys or isinstance(sweep, UsageUnavailable):
+        return {}
+    uids, ended, running = _uids(census), batch.ended_runs(census, sweep, policy), batch.under_way(census)
+    judged = {}
+    for key in keys:
+        if clock_doubt(sweep.evaluated_at, sweep.answered_at, policy=mine[key], now=swept.began):
+            continue
+        before = book.verdicts.get(str(key))
+        past = before.runs if before and before.uid == uids.get(key, "") else ()
+        runs = batch.remembered(past, ended.get(key, ()))
+        judged[key] = batch.judge(runs, mine[key], now=swept.began, running_since=running.get(key))
+    return judged
+
+
+def _policies(census: Census, keys: Iterable[WorkloadKey], policy: Policy) -> dict[WorkloadKey, IdlePolicy]:
+    """What counts as idle for each workload."""
     labels = {(c.namespace, c.kind, c.name): c.labels for c in census.controllers}
     namespaces = {namespace.name: namespace.labels for namespace in census.namespaces}
-    policies = {
-        key: rules.idle_policy(
-            policy,
-            rules.first(
-                policy,
-                key,
-                labels=labels.get((key.namespace, key.kind, key.name), {}),
-                namespace_labels=namespaces.get(key.namespace, {}),
-            ),
-        )
-        for key in sorted(set(known.values()))
-    }
-    judged: dict[WorkloadKey, Judgement] = {}
-    for asked, sweep in sweeps.items():
-        keys = {key for key, idle in policies.items() if shape(idle) == asked}
-        if isinstance(sweep, UsageUnavailable):
-            judged |= dict.fromkeys(keys, unavailable(str(sweep)))
-        else:
-            owners = {pod: key for pod, key in known.items() if key in keys}
-            usages = by_workload(census, sweep, owners=owners)
-            judged |= {key: judge(found, policies[key], now=now) for key, found in usages.items()}
-    return {key: judged[key] for key in policies}
+
+    def of(key: WorkloadKey) -> IdlePolicy:
+        own, around = labels.get((key.namespace, key.kind, key.name), {}), namespaces.get(key.namespace, {})
+        return rules.idle_policy(policy, rules.first(policy, key, labels=own, namespace_labels=around))
+
+    return {key: of(key) for key in sorted(set(keys))}
 
 
 def rewrite(

@@ -6,11 +6,10 @@ that cannot be read is left out and counted: it must not hide the others.
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
-from webhook.core.census import ControllerFact, NodeFact, PodFact
+from webhook.core.census import ControllerFact, JobRun, NodeFact, PodFact
 from webhook.core.model import ControllerRef, Namespace, Resources, Taint, Value
 from webhook.core.pod import OwnerReference
 from webhook.core.quantity import to_float
@@ -51,6 +50,7 @@ class ObjectMeta(Value, frozen=True):
 class _Condition(Value, frozen=True):
     type: str = ""
     status: str = ""
+    last_transition_time: datetime | None = None
 
 
 def _is_ready(conditions: tuple[_Condition, ...] | None) -> bool:
@@ -142,8 +142,14 @@ class _ControllerSpec(Value, frozen=True):
     replicas: int | None = None
 
 
+class _ControllerStatus(Value, frozen=True):
+    start_time: datetime | None = None
+    conditions: tuple[_Condition, ...] | None = None
+
+
 class _Controller(_Object, frozen=True):
     spec: _ControllerSpec = _ControllerSpec()
+    status: _ControllerStatus = _ControllerStatus()
 
     def fact_of(self, api_version: str, kind: str) -> ControllerFact:
         meta = self.metadata
@@ -158,7 +164,19 @@ class _Controller(_Object, frozen=True):
             annotations=meta.annotations or {},
             replicas=self.spec.replicas,
             created_at=meta.creation_timestamp,
+            run=_run(self.status) if kind == "Job" else None,
         )
+
+
+def _run(status: _ControllerStatus) -> JobRun | None:
+    """How a Job ended; None while it runs."""
+    ended = next((c for c in status.conditions or () if c.type in _ENDED and c.status == "True"), None)
+    if ended is None or ended.last_transition_time is None or status.start_time is None:
+        return None
+    return JobRun(started_at=status.start_time, ended_at=ended.last_transition_time, succeeded=ended.type == "Complete")
+
+
+_ENDED = frozenset({"Complete", "Failed"})
 
 
 def _resources(amounts: Mapping[str, str] | None) -> Resources:
@@ -190,19 +208,12 @@ def _pod_requests(spec: _PodSpec) -> Resources:
     )
 
 
-class ConfigMap(Value, frozen=True):
-    """As it is read and written; ``data`` may be absent."""
-
-    metadata: ObjectMeta = ObjectMeta()
-    data: dict[str, str] | None = None
-
-
 class Entry(Value, frozen=True):
     """One object: its place, its version and what is known of it."""
 
     key: Key
     resource_version: str
-    fact: Fact | ConfigMap
+    fact: Fact | Value
 
 
 class Resource(Value, frozen=True):
@@ -256,16 +267,6 @@ RESOURCES: tuple[Resource, ...] = (
     _controllers("CronJob", "cronjobs", "batch/v1"),
 )
 """All that is read of a cluster; the rights of the chart's ClusterRole are these."""
-
-
-def config_maps(namespace: str) -> Resource:
-    """The ConfigMaps of one namespace; their ``fact`` is a ConfigMap."""
-
-    def read(raw: bytes) -> Entry:
-        found = decode_config_map(raw)
-        return Entry(key=found.metadata.key, resource_version=found.metadata.resource_version, fact=found)
-
-    return Resource(kind="ConfigMap", plural="configmaps", api_version="v1", read=read, namespace=namespace)
 
 
 class _ListMeta(Value, frozen=True):
@@ -355,17 +356,6 @@ def decode_event(line: bytes, resource: Resource) -> Event:
             entry = _read(found.object, resource)
             return Event(kind=found.type, entry=entry, resource_version=entry.resource_version if entry else "")
     raise ValueError(f"no watch event: {found.type[:40]!r}")
-
-
-def decode_config_map(body: bytes) -> ConfigMap:
-    """Read one ConfigMap. Raises ValueError."""
-    return msgspec.json.decode(body, type=ConfigMap)
-
-
-def encode_config_map(metadata: Mapping[str, Any], data: Mapping[str, str]) -> bytes:
-    """A ConfigMap to send; ``metadata`` uses the API's own keys."""
-    whole = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": dict(metadata), "data": dict(data)}
-    return msgspec.json.encode(whole)
 
 
 class _Version(Value, frozen=True):

@@ -71,6 +71,10 @@ SWEEP: dict[str, Template] = {
     "cpuRecent": Template(
         f"sum by (namespace, pod) (max by (namespace, pod, container) (rate({CPU}[$leaveWindow])))", _POD
     ),
+    # For batch: what a run used in all is still there for a while after its end. A container's restart has a new id.
+    "cpuSeconds": Template(
+        f"sum by (namespace, pod) (max by (namespace, pod, container, id) (last_over_time({CPU}[$rateWindow])))", _POD
+    ),
     "receivedPeak": Template(f"max_over_time((sum by (namespace, pod) ({_RECEIVED_RATE}) {_GROWN}){_STEPS})", _POD),
     "receivedPoints": Template(
         f"min by (namespace, pod) (count_over_time(({_RECEIVED_RATE} >= 0 {_KNOWN}){_STEPS}))", _POD
