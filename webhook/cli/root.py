@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": "one idle, one busy and one unknown owner through the real server",
     "explain": "why a workload is where it is, and what its next pod would get",
     "monitor": "one run: evidence, side, verdict book",
+    "nodes": "the class of every node, how it was recognised, and what is wrong",
     "serve": "the admission webhook, over TLS",
     "snapshot": "capture the cluster as decisions see it, to a file",
     "sync": "watch a cluster and keep the server's snapshot",

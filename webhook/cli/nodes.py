@@ -1,0 +1,90 @@
+"""`spot-balancer nodes`: the class of every node, how it was found, and what looks wrong."""
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from webhook.cli.common import (
+    Access,
+    capture_cluster,
+    cluster_options,
+    config_option,
+    output_option,
+    print_structured,
+    read_configuration,
+    read_snapshot,
+    rows,
+)
+from webhook.core import nodereview
+from webhook.core.model import Value
+from webhook.core.nodereview import Finding, NodeView, Review
+from webhook.core.snapshot import Snapshot
+
+HEADER = ("NODE", "CLASS", "STATUS", "PLATFORM", "TAKES SPOT PODS", "RECOGNISED BY")
+
+
+class Answer(Value, frozen=True, omit_defaults=False):
+    """What `-o json` prints; times are those of the snapshot."""
+
+    schema_version: int
+    captured_at: datetime
+    source: str
+    nodes: tuple[NodeView, ...]
+    findings: tuple[Finding, ...]
+
+
+@click.command("nodes", epilog="Example: spot-balancer nodes --snapshot examples/demo.snapshot.json")
+@click.option(
+    "--snapshot",
+    "snapshot_file",
+    type=click.Path(path_type=Path),
+    help="A captured file or sync's directory, instead of a cluster.",
+)
+@config_option
+@cluster_options
+@output_option()
+def command(snapshot_file: Path | None, config_file: Path | None, output: str, access: Access) -> None:
+    """Tell each node's class, how it was recognised, and what is wrong with it.
+
+    Findings are information and leave the exit code at 0. A snapshot is read with the configuration it was made with.
+    """
+    if snapshot_file is not None:
+        snapshot = read_snapshot(snapshot_file)
+    else:
+        snapshot = capture_cluster(access, read_configuration(config_file))
+    found = nodereview.review(snapshot)
+    if output in ("json", "yaml"):
+        meta = snapshot.meta
+        print_structured(Answer(1, meta.captured_at, meta.source, found.nodes, found.findings), output)
+        return
+    click.echo("\n".join(as_text(found, snapshot, wide=output == "wide")))
+
+
+def as_text(found: Review, snapshot: Snapshot, *, wide: bool) -> list[str]:
+    """The page that people read: a count, the table, the findings."""
+    spot = [node for node in found.nodes if node.capacity_type == "spot"]
+    ways = sum(node.destination for node in spot)
+    counts = f"{len(spot)} spot ({ways} may take spot-bound pods), {len(found.nodes) - len(spot)} regular"
+    lines = [f"{len(found.nodes)} nodes: {counts}; as of {snapshot.meta.captured_at:%Y-%m-%d %H:%M:%S}Z"]
+    if found.nodes:
+        header = (*HEADER, "MARKER", "TAINTS") if wide else HEADER
+        lines += ["", rows(header, [_cells(node, wide=wide) for node in found.nodes])]
+    return [*lines, "", *_told(found.findings)]
+
+
+def _cells(node: NodeView, *, wide: bool) -> tuple[str, ...]:
+    status = ("Ready" if node.ready else "NotReady") + ("" if node.schedulable else ",Cordoned")
+    takes = "yes" if node.destination else "no"
+    platform = f"{node.os}/{node.architecture}"
+    cells = (node.name, node.capacity_type.value, status, platform, takes, node.recognised_by or "-")
+    if not wide:
+        return cells
+    marker = " and ".join(f"{r.key} {r.operator} {','.join(r.values)}".strip() for r in node.marker) or "-"
+    return (*cells, marker, ", ".join(map(nodereview.words, node.taints)) or "-")
+
+
+def _told(findings: tuple[Finding, ...]) -> list[str]:
+    if not findings:
+        return ["nothing looks wrong"]
+    return [f"{f.weight.value:<7} {f.code}: {'node ' + f.node + ' ' if f.node else ''}{f.advice}" for f in findings]
