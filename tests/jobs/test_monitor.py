@@ -5,7 +5,7 @@ import pytest
 
 from tests.core.usage_builders import AT, DAY, make_usage
 from webhook.core.book import Book, Control
-from webhook.core.census import Census, ControllerFact, JobRun, PodFact
+from webhook.core.census import Census, ControllerFact, JobRun, NodeFact, PodFact
 from webhook.core.model import ControllerRef, Evidence, Side, Verdict, WorkloadKey
 from webhook.core.policy import Match, Policy, Rule
 from webhook.core.usage import UsageSweep
@@ -317,3 +317,16 @@ def test_the_clock_is_held_against_each_sweep_at_its_own_beginning(world):
     listed = (rule("a", "a", msgspec.structs.replace(QUICK, step=timedelta(seconds=30))), rule("b", "b", slow))
     report = world.run(1, Policy(rules=(*listed, rule("quick", "quick", QUICK))))
     assert report.unknown_reasons == {}
+
+
+def test_pods_on_spot_beyond_the_share_are_counted(world):
+    world.deploy("nginx-demo")
+    up = world.pods[0].controller
+    world.pods += [msgspec.structs.replace(world.pods[0], name=f"more-{i}", controller=up) for i in range(3)]
+    world.pods = [msgspec.structs.replace(pod, node_name="spot-1") for pod in world.pods]
+    world.controllers[0] = msgspec.structs.replace(world.controllers[0], replicas=4)
+    spot = NodeFact("spot-1", {"karpenter.sh/capacity-type": "spot"})
+    census = world.census
+    world.census = lambda: msgspec.structs.replace(census(), nodes=(spot,))
+    assert world.run(1, Policy(max_spot="50%")).over_max_spot == {DEMO: 2}
+    assert world.run(1, Policy(max_spot="100%")).over_max_spot == {}

@@ -79,6 +79,8 @@ def _print(report: MonitorReport, output: str, *, dry_run: bool) -> None:
         click.echo(rows(("WORKLOAD", "SIDE", "WHY"), lines))
     for reason, count in sorted(report.unknown_reasons.items()):
         click.echo(f"unknown: {count} {reason}")
+    for name, count in report.over_max_spot.items():
+        click.echo(f"over max-spot: {count} pod(s) of {name}; new ones draw against what is left")
     for kind in report.missing_kinds:
         click.echo(f"not readable: {kind}; its workloads keep what the book says")
     if report.usage_problem:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from webhook.core import batch, rules, sides
+from webhook.core import batch, inventory, rules, sides
 from webhook.core.book import Book
 from webhook.core.census import Census, ControllerFact, PodFact
 from webhook.core.idleness import Judgement, clock_doubt, judge, unavailable
@@ -23,6 +23,7 @@ from webhook.core.model import Evidence, Side, Value, Verdict, WorkloadKey
 from webhook.core.owners import resolve
 from webhook.core.policy import IdlePolicy, Policy
 from webhook.core.readings import shape
+from webhook.core.shares import over_share
 from webhook.core.usage import UsageSweep, by_workload
 from webhook.errors import UsageUnavailable
 from webhook.ports import Clock, ClusterReader, UsageSource, VerdictBook
@@ -59,6 +60,7 @@ class MonitorReport(Value, frozen=True, omit_defaults=False):
     """What one run did. ``idle``, ``active`` and ``unknown`` count workloads; ``unknown_reasons`` by ``core.idleness.Code``.
 
     ``usage_problem`` is empty when Prometheus answered; ``usage_code`` is its code, of a bounded set.
+    ``over_max_spot`` counts pods on spot beyond the share, by workload.
     ``missing_kinds`` are those the API server did not let us read: their workloads keep what the book says.
     """
 
@@ -76,6 +78,7 @@ class MonitorReport(Value, frozen=True, omit_defaults=False):
     dropped_values: int = 0
     usage_problem: str = ""
     usage_code: str = ""
+    over_max_spot: dict[str, int] = {}
     missing_kinds: tuple[str, ...] = ()
 
     @property
@@ -115,6 +118,7 @@ def run_once(
         dropped_values=sum(sweep.dropped for sweep in whole),
         usage_problem=str(trouble or ""),
         usage_code=trouble.code if trouble else "",
+        over_max_spot={str(key): n for key, n in over_share(inventory.build(census, new, policy)).items()},
         missing_kinds=census.missing,
     )
     _tell(report)

@@ -28,6 +28,7 @@ from prometheus_client.registry import Collector
 from webhook.core.book import Book
 from webhook.core.model import CapacityType
 from webhook.core.selftest import Code, SelfTest
+from webhook.core.shares import over_share
 from webhook.core.snapshot import Snapshot
 from webhook.jobs.sync import SyncStatus
 from webhook.ports import Clock
@@ -200,6 +201,8 @@ def _snapshot_metrics(snapshot: Snapshot, now: datetime) -> Iterator[Metric]:
         nodes.add_metric([kind.value], sum(n.capacity_type is kind for n in snapshot.nodes.values()))
     yield nodes
     yield _gauge("sync_workloads", "Workloads in the snapshot.", len(snapshot.workloads))
+    over = over_share(snapshot).values()
+    yield _gauge("pods_over_max_spot", "Pods on spot beyond their workload's max-spot.", sum(over))
 
 
 def _gauge(name: str, about: str, value: float) -> Metric:
