@@ -370,7 +370,15 @@ def test_of_two_values_for_one_pod_the_larger_use_and_the_fewer_points_count():
     twice = Vector((Row(POD, 0.001), Row(POD | {"prometheus_replica": "b"}, 0.5)), 0)
     points = Vector((Row(POD | {"container": "app"}, 60), Row(POD | {"container": "app", "replica": "b"}, 40)), 0)
     one = Vector((Row(POD, 1),), 0)
-    names = ("cpuRecent", "cpuSeconds", "receivedPeak", "receivedRecent", "sampleTime", "expectedPoints", "runningPoints")
+    names = (
+        "cpuRecent",
+        "cpuSeconds",
+        "receivedPeak",
+        "receivedRecent",
+        "sampleTime",
+        "expectedPoints",
+        "runningPoints",
+    )
     names += ("startTime", "owner", "containers")
     answers = dict.fromkeys(names, one) | {"cpuPeak": twice, "cpuPoints": points, "receivedPoints": points}
     (pod,) = pods_of(answers)

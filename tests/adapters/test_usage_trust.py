@@ -2,6 +2,7 @@
 
 import shutil
 import ssl
+import threading
 
 import pytest
 import trustme
@@ -215,3 +216,15 @@ def test_a_limit_of_the_store_says_what_to_do(stub, pki):
     failure = trouble(stub.url, **tls(pki))
     assert failure.code == "limit"
     assert "lengthen idle.step" in str(failure)
+
+
+def test_a_self_test_of_a_prometheus_that_falls_silent_waits_for_one_deadline_only(stub, pki):
+    held = threading.Event()
+    stub.answer = lambda query: whole(query) if query == "time()" else (held.wait(20), vector())[1]
+    prometheus = Prometheus(PrometheusSettings(url=stub.url, deadline_seconds=1.0, **tls(pki)))
+    found = prometheus.self_test(POLICY, now=NOW)
+    held.set()
+    prometheus.close()
+    codes = {finding.code.value for finding in found.findings}
+    assert codes - {"clock-skew"} == {"probe-refused"}
+    assert len(stub.queries()) <= 1 + 2  # the clock, and as many as are under way at once

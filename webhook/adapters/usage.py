@@ -107,11 +107,16 @@ class Prometheus:
 
     def _try(self, queries: Mapping[str, str], at: datetime) -> tuple[dict[str, Vector], dict[str, tuple[str, str]]]:
         """As ``_ask``, but each for itself: (answers, code and message of each refusal)."""
+        away: list[UsageUnavailable] = []
 
         def one(name: str) -> Vector | UsageUnavailable:
+            if away:
+                return away[0]
             try:
                 return decode_vector(self._transport.query(queries[name], at=at).body)
             except UsageUnavailable as exc:
+                # Each of the rest would cost another deadline.
+                away.extend([exc] if exc.code in {"deadline", "unreachable"} else [])
                 return exc
 
         with ThreadPoolExecutor(self._concurrency) as threads:

@@ -64,6 +64,7 @@ _BANNED_WORDS = {
     "default": "gives what is missing a value",
     "offset": "reads another time than the sweep's",
 }
+_ZERO = re.compile(r"(?:0[xX]0+|[0.]+)(?:[eE][+-]?[0-9]+)?(?:ms|[smhdwy])?")
 _ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -193,12 +194,15 @@ def faults(text: str, macros: Mapping[str, str]) -> list[str]:
 
 
 def _nearest(name: str, macros: Mapping[str, str]) -> str:
+    if name == "$cluster":
+        return "expected prometheus.clusterLabel beside it"
     near = difflib.get_close_matches(name[1:], macros, n=1)
     return f"did you mean ${near[0]}?" if near else f"expected one of {', '.join(f'${m}' for m in sorted(macros))}"
 
 
 def _tricks(text: str) -> Iterator[str]:
     read = [token for token in tokens(text) if token.kind != "space"]
+    factors = {token.at: factor for token, factor in _factors(read)}
     for token, after in zip(read, [*read[1:], Token("mark", "", 0)], strict=True):
         word = token.text.lower()
         if token.kind == "name" and after.text == "(" and word in _BANNED_CALLS:
@@ -207,13 +211,21 @@ def _tricks(text: str) -> Iterator[str]:
             yield f"{word}: {_BANNED_WORDS[word]}; expected a query without it"
         elif token.text == "@":
             yield "@: reads another time than the sweep's; expected a query without it"
-        elif token.text == "*" and _is_zero(after):
+        elif token.text == "*" and _is_zero(factors.get(token.at, after)):
             yield "* 0: makes a zero of whatever is there; expected the value itself"
         elif _is_zero(token) and after.text == "*":
             yield "0 *: makes a zero of whatever is there; expected the value itself"
         elif token.kind == "mark" and token.text in "\"'`":
             yield f"{token.text}: a string that does not end; expected its closing quote"
     yield from _alternatives(text)
+
+
+def _factors(read: list[Token]) -> Iterator[tuple[Token, Token]]:
+    """Each ``*`` with the first thing that follows it, brackets and signs left out."""
+    for index, token in enumerate(read):
+        if token.text == "*":
+            following = (later for later in read[index + 1 :] if later.text not in {"(", "+", "-"})
+            yield token, next(following, token)
 
 
 def _alternatives(text: str) -> Iterator[str]:
@@ -224,7 +236,4 @@ def _alternatives(text: str) -> Iterator[str]:
 
 
 def _is_zero(token: Token) -> bool:
-    try:
-        return token.kind == "number" and float(token.text) == 0
-    except ValueError:
-        return False
+    return token.kind == "number" and "0" in token.text and _ZERO.fullmatch(token.text) is not None
