@@ -1,0 +1,277 @@
+"""What scrapes leave of a labelled load, whole or with a fault, and the usage that the sweep's queries make of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from bench import promql_model as promql
+from bench.labelled_load import HOUR, MINUTE, QUARTER, Array, Pod, Workload
+from bench.promql_model import Series
+from webhook.core.census import PodFact
+from webhook.core.model import Resources, WorkloadKey
+from webhook.core.policy import IdlePolicy
+from webhook.core.readings import leave_range, startup
+from webhook.core.usage import PodUsage, RunningPod, WorkloadUsage
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+BEGIN_MS = int(BEGIN.timestamp() * 1000)
+AFTER_STEP = timedelta(milliseconds=7_123)
+"""When in its minute the monitor runs."""
+SCRAPE, JITTER = 60.0, 2.0
+LONG_AGO = -1e9
+NAMESPACE = "load"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``lost`` is the share of samples that never arrive; spells are times when a pod's exporter stands still."""
+
+    name: str = "none"
+    lost: float = 0.0
+    stops: bool = False
+    repeats: bool = False
+    duplicates: bool = False
+    resets: bool = False
+
+
+@dataclass(frozen=True)
+class Scraped:
+    """A pod's series: CPU by container and received bytes, each with its duplicates, and ``kube_pod_start_time``.
+
+    ``restarts`` are the seconds at which its counters began anew, after one that lies before all.
+    """
+
+    pod: Pod
+    cpu: tuple[tuple[Series, ...], ...]
+    received: tuple[Series, ...]
+    known: Series
+    restarts: Array
+
+
+def scrape(pod: Pod, seconds: int, fault: Fault, rng: np.random.Generator) -> Scraped:
+    """The series of a pod in a load of that length."""
+    spells = _spells(seconds, rng) if fault.stops or fault.repeats else []
+    restarts = _restarts(seconds, rng) if fault.resets else np.array([LONG_AGO])
+
+    def counters(rates: Array) -> tuple[Series, ...]:
+        used = np.concatenate([[0.0], np.cumsum(rates) * QUARTER])
+        copies = 2 if fault.duplicates else 1
+        moments = [_arrived(_times(pod, seconds, rng), fault, rng) for _ in range(copies)]
+        found = [_counter(at, used, restarts, _standing_still(at, spells, fault)) for at in moments]
+        if fault.duplicates:
+            # A second job that still delivers, but always the same.
+            found.append(Series(found[0].times, np.full(len(found[0].times), 12.5)))
+        return tuple(found)
+
+    cpu = tuple(counters(each) for each in pod.cpu)
+    return Scraped(pod, cpu, counters(pod.received), _known(pod, seconds, fault, rng), restarts)
+
+
+def _counter(at: Array, used: Array, restarts: Array, read: Array) -> Series:
+    """The counter at times ``at``, as it was when the exporter last read it; NaN where no sample came."""
+    at, read = at[~np.isnan(read)], read[~np.isnan(read)]
+    borders = np.arange(len(used)) * QUARTER
+    restarted = restarts[np.searchsorted(restarts, read, side="right") - 1]
+    return Series(_ms(at), np.interp(read, borders, used) - np.interp(restarted, borders, used))
+
+
+def _standing_still(at: Array, spells: list[tuple[float, float]], fault: Fault) -> Array:
+    """When the exporter read what it delivers at each time: in a spell of its, before the spell, or never."""
+    read = at.copy()
+    for begin, end in spells:
+        still = (at >= begin) & (at < end)
+        if still.any():
+            read[still] = at[max(0, int(np.argmax(still)) - 1)] if fault.repeats else np.nan
+    return read
+
+
+def _arrived(at: Array, fault: Fault, rng: np.random.Generator) -> Array:
+    return at[rng.random(len(at)) >= fault.lost]
+
+
+def _known(pod: Pod, seconds: int, fault: Fault, rng: np.random.Generator) -> Series:
+    """kube-state-metrics tells whole seconds, and its series ends with the pod."""
+    at = _arrived(_times(pod, seconds, rng), fault, rng)
+    values = np.full(len(at), BEGIN_MS / 1000 + pod.started)
+    if pod.ended < seconds:
+        at, values = np.append(at, pod.ended + rng.uniform(1, SCRAPE)), np.append(values, np.nan)
+    return Series(_ms(at), values)
+
+
+def _times(pod: Pod, seconds: int, rng: np.random.Generator) -> Array:
+    at = np.arange(rng.uniform(JITTER, SCRAPE), seconds, SCRAPE)
+    at = at + rng.uniform(-JITTER, JITTER, len(at))
+    return at[(at >= pod.started) & (at < pod.ended)]
+
+
+def _ms(seconds: Array) -> Array:
+    return np.rint(seconds * 1000).astype(np.int64) + BEGIN_MS
+
+
+def _spells(seconds: int, rng: np.random.Generator) -> list[tuple[float, float]]:
+    begins = np.cumsum(rng.uniform(1, 8, 500) * HOUR)
+    return [(b, b + rng.uniform(5, 90) * MINUTE) for b in begins[begins < seconds]]
+
+
+def _restarts(seconds: int, rng: np.random.Generator) -> Array:
+    moments = np.cumsum(rng.exponential(40 * MINUTE, 2000))
+    return np.concatenate([[LONG_AGO], moments[moments < seconds]])
+
+
+# --- what the queries make of it
+
+
+def seen_of(workload: Workload, fault: Fault, seed: list[int], policy: IdlePolicy) -> list["Seen"]:
+    """What Prometheus would answer of each pod; the same seed scrapes in the same way."""
+    rng = np.random.default_rng([7, *seed])
+    seconds = workload.minutes * MINUTE
+    return [observe(scrape(pod, seconds, fault, rng), policy, workload.minutes) for pod in workload.pods]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A pod's answers for every run of the load; the rates stand at the step before each run."""
+
+    pod: Pod
+    columns: dict[str, Array]
+    cpu_rate: Array
+    received_rate: Array
+    restarts: Array
+
+    def alive(self, runs: Array) -> Array:
+        at = runs * MINUTE + AFTER_STEP.total_seconds()
+        return (at >= self.pod.started) & (at < self.pod.ended)
+
+
+def observe(scraped: Scraped, policy: IdlePolicy, runs: int) -> Seen:
+    """The sweep's queries, with their names, at each minute of the load."""
+    step_ms, window_ms, rate_ms = (
+        _milliseconds(policy.step),
+        _milliseconds(policy.window),
+        _milliseconds(policy.rate_window),
+    )
+    wide = window_ms // step_ms
+    at = BEGIN_MS + np.arange(runs) * step_ms + _milliseconds(AFTER_STEP)
+    grid = promql.steps(int(at[0]) - window_ms, int(at[-1]), step_ms)
+    started = promql.instant(scraped.known, grid)
+    with np.errstate(invalid="ignore"):
+        settled = started <= grid / 1000 - startup(policy).total_seconds()
+    grown = np.isnan(started) | settled
+    containers = [promql.largest([promql.rate(s, grid, rate_ms) for s in series]) for series in scraped.cpu]
+    received = promql.largest([promql.rate(s, grid, rate_ms) for s in scraped.received])
+    cpu = promql.total(containers)
+    leave_ms = _milliseconds(leave_range(policy))
+    life = promql.last_over_time(scraped.known, at, window_ms)
+    columns = {
+        "cpu_peak_cores": promql.max_over_time(np.where(grown, cpu, np.nan), wide),
+        "cpu_recent_cores": promql.total([_largest_rate(series, at, leave_ms) for series in scraped.cpu]),
+        "cpu_points": _least([promql.count_over_time(np.where(settled, c, np.nan), wide) for c in containers], life),
+        "received_peak_bytes_per_second": promql.max_over_time(np.where(grown, received, np.nan), wide),
+        "received_recent_bytes_per_second": _largest_rate(scraped.received, at, leave_ms),
+        "received_points": promql.count_over_time(np.where(settled, received, np.nan), wide),
+        "expected_points": promql.count_over_time(np.where(settled, started, np.nan), wide),
+        "running_points": promql.count_over_time(started, wide),
+        "last_sample_at": _oldest_newest(scraped, at),
+        "started_at": life,
+    }
+    return Seen(scraped.pod, columns, cpu[wide - 1 :], received[wide - 1 :], scraped.restarts)
+
+
+def _largest_rate(series: tuple[Series, ...], at: Array, range_ms: int) -> Array:
+    return promql.largest([promql.rate(s, at, range_ms) for s in series])
+
+
+def _least(counts: list[Array], life: Array) -> Array:
+    """No points while a container that kube-state-metrics knows has none at all."""
+    return np.where(np.isnan(life), 0, np.minimum.reduce(counts))
+
+
+def _oldest_newest(scraped: Scraped, at: Array) -> Array:
+    """Of each container's and interface's newest sample, the oldest."""
+    newest = [
+        promql.largest([promql.instant(s, at, of_time=True) for s in series])
+        for series in (*scraped.cpu, scraped.received)
+    ]
+    return np.fmin.reduce(newest)
+
+
+def _milliseconds(length: timedelta) -> int:
+    return length // timedelta(milliseconds=1)
+
+
+class Usages:
+    """The usage of a workload at each run, as the census and the sweep would join it."""
+
+    def __init__(self, workload: Workload, seen: list[Seen]) -> None:
+        self.key = key_of(workload)
+        self.created_at = BEGIN + timedelta(seconds=min(each.pod.started for each in seen))
+        everything = np.arange(workload.minutes)
+        self._alive = [each.alive(everything).tolist() for each in seen]
+        self._facts = [_fact(each.pod) for each in seen]
+        self._rows = [list(rows(each)) for each in seen]
+
+    def at(self, run: int) -> WorkloadUsage:
+        running, gone = [], []
+        for alive, fact, rows in zip(self._alive, self._facts, self._rows, strict=True):
+            usage = rows[run]
+            if alive[run]:
+                running.append(RunningPod(pod=fact, usage=usage))
+            elif usage and usage.running_points:
+                gone.append(usage)
+        return WorkloadUsage(
+            key=self.key,
+            evaluated_at=moment(run),
+            created_at=self.created_at,
+            running=tuple(running),
+            gone=tuple(gone),
+        )
+
+
+def key_of(workload: Workload) -> WorkloadKey:
+    return WorkloadKey(namespace=NAMESPACE, kind="Deployment", name=workload.name)
+
+
+def moment(run: int) -> datetime:
+    """When the monitor's run of that minute asks."""
+    return BEGIN + timedelta(minutes=run) + AFTER_STEP
+
+
+def _fact(pod: Pod) -> PodFact:
+    started = BEGIN + timedelta(seconds=pod.started)
+    requests = Resources(cpu_cores=pod.request_cores)
+    return PodFact(
+        namespace=NAMESPACE,
+        name=pod.name,
+        uid=pod.name,
+        phase="Running",
+        created_at=started,
+        started_at=started,
+        requests=requests,
+    )
+
+
+def rows(seen: Seen) -> Iterator[PodUsage | None]:
+    """The pod's usage at each run; None where no query knows it."""
+    columns = {name: _optional(column) for name, column in seen.columns.items()}
+    for name in ("cpu_points", "received_points", "expected_points", "running_points"):
+        columns[name] = seen.columns[name].astype(int).tolist()
+    for name in ("last_sample_at", "started_at"):
+        columns[name] = [v if v is None else datetime.fromtimestamp(v, tz=UTC) for v in columns[name]]
+    values = (
+        "cpu_peak_cores",
+        "cpu_recent_cores",
+        "received_peak_bytes_per_second",
+        "received_recent_bytes_per_second",
+    )
+    lived = seen.columns["running_points"] > 0
+    known = np.logical_or.reduce([lived, *(~np.isnan(seen.columns[name]) for name in values)]).tolist()
+    for there, *row in zip(known, *columns.values(), strict=True):
+        yield (
+            PodUsage(namespace=NAMESPACE, name=seen.pod.name, **dict(zip(columns, row, strict=True))) if there else None
+        )
+
+
+def _optional(column: Array) -> list[float | None]:
+    return [None if value != value else value for value in column.tolist()]  # noqa: PLR0124 - NaN
