@@ -30,7 +30,7 @@ def load(text: str, *, source: str) -> Configuration:
     prometheus = values.pop("prometheus", None)
     # A section with a fault stands at its defaults here, which do not contradict each other.
     policy = settle(values)
-    faults += contradictions(policy)
+    faults += contradictions(policy, clustered=bool(prometheus and prometheus.get("cluster_label")))
     settings = PrometheusSettings(**prometheus) if prometheus and "url" in prometheus else None
     if prometheus is not None and settings is None and not any(f.startswith("prometheus") for f in faults):
         faults.append("prometheus.url: missing; expected http(s)://host[:port][/prefix]")

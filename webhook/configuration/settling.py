@@ -1,7 +1,7 @@
 """From the values of a file to one policy, and what is right alone and wrong together."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -35,16 +35,17 @@ def _laid_over(idle: IdlePolicy, said: Mapping[str, Any] | None) -> IdlePolicy:
     return msgspec.structs.replace(idle, **{**said, "batch": batch})
 
 
-def contradictions(policy: Policy) -> Iterator[str]:
-    """Each as ``path: found; expected``."""
-    yield from _idle(policy.idle, "idle")
+def contradictions(policy: Policy, *, clustered: bool) -> Iterator[str]:
+    """Each as ``path: found; expected``. ``clustered`` lets signals use the macro of the cluster's label."""
+    known = (*MACROS, "cluster") if clustered else MACROS
+    yield from _idle(policy.idle, "idle", known)
     for index, rule in enumerate(policy.rules):
         if rule.idle:
-            yield from _idle(rule.idle, f"rules[{index}].idle")
+            yield from _idle(rule.idle, f"rules[{index}].idle", known)
     yield from _rules(policy)
 
 
-def _idle(idle: IdlePolicy, path: str) -> Iterator[str]:
+def _idle(idle: IdlePolicy, path: str, macros: Iterable[str]) -> Iterator[str]:
     if idle.rate_window < 4 * idle.scrape_interval:
         yield f"{path}.rateWindow: shorter than four scrapeIntervals; expected more, or one lost scrape hides a value"
     if idle.window < idle.rate_window:
@@ -61,7 +62,7 @@ def _idle(idle: IdlePolicy, path: str) -> Iterator[str]:
             yield f"{where}.name: {signal.name!r} is {taken}; expected a name of its own"
         if signal.active_above is not None and signal.active_above <= signal.idle_below:
             yield f"{where}.activeAbove: not above idleBelow; expected a gap, or it flaps at the border"
-        for fault in promql_text.faults(signal.query, dict.fromkeys(MACROS, "1m")):
+        for fault in promql_text.faults(signal.query, dict.fromkeys(macros, "1m")):
             yield f"{where}.query: {fault}"
 
 
