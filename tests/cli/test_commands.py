@@ -18,7 +18,7 @@ from tests.cli.conftest import ROOT
 from tests.parts.processes import reserve_port
 from webhook import __version__
 from webhook.cli.root import COMMANDS, run
-from webhook.core.model import Side
+from webhook.core.model import BatchRun, Side, WorkloadKey
 from webhook.jobs.monitor import MonitorReport, SideChange
 from webhook.wire.snapshot import encode_document
 
@@ -280,3 +280,29 @@ def test_colour_only_where_it_is_wanted(cli, monkeypatch):
     words = ["explain", "shop/deploy/nginx-demo", "--snapshot", DEMO, "--color"]
     assert "\x1b[" not in cli(*words, "auto").out
     assert "\x1b[" in cli(*words, "always").out
+
+
+def test_explain_of_a_cron_job_shows_the_runs_it_is_judged_by(cli, tmp_path):
+    runs = tuple(
+        BatchRun(
+            job=f"nightly-{n}",
+            started_at=builders.NOW - timedelta(hours=n),
+            seconds=75.0,
+            succeeded=n != 2,
+            cpu_seconds=None if n == 3 else 12.4,
+            on_spot=[None, True, False][n - 1],
+        )
+        for n in (1, 2, 3)
+    )
+    key = WorkloadKey("shop", "CronJob", "nightly")
+    verdict = builders.make_verdict(key, Side.REGULAR, reason="run nightly-2 failed on spot", runs=runs)
+    file = tmp_path / "batch.json"
+    file.write_bytes(
+        encode_document(builders.make_snapshot(builders.make_workload("nightly", kind="CronJob", verdict=verdict)))
+    )
+    text = cli("explain", "shop/cj/nightly", "--snapshot", str(file)).out
+    assert [line.split() for line in text.splitlines() if line.startswith("nightly-")] == [
+        ["nightly-1", "60m", "ago", "75s", "12", "succeeded", "-"],
+        ["nightly-2", "2h", "ago", "75s", "12", "failed", "spot"],
+        ["nightly-3", "3h", "ago", "75s", "-", "succeeded", "regular"],
+    ]

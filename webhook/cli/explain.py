@@ -22,7 +22,7 @@ from webhook.cli.common import (
     rows,
 )
 from webhook.core import consent, rules, spotpool
-from webhook.core.model import Signal, Value, Workload, WorkloadKey
+from webhook.core.model import BatchRun, Signal, Value, Workload, WorkloadKey
 from webhook.core.outlook import to_active, to_spot
 from webhook.core.patch import Operation
 from webhook.core.rehearsal import Rehearsal, rehearse
@@ -32,6 +32,7 @@ from webhook.errors import InputError
 
 _SHORT = {"deploy": "Deployment", "sts": "StatefulSet", "cj": "CronJob", "rs": "ReplicaSet", "ds": "DaemonSet"}
 SIGNALS = ("SIGNAL", "PEAK", "RECENT", "IDLE BELOW", "ACTIVE ABOVE", "WINDOW", "COVERAGE", "SAMPLES", "AGE")
+RUNS = ("RUN", "STARTED", "TOOK", "CPU-SECONDS", "ENDED", "ON")
 
 
 class Explanation(Value, frozen=True, omit_defaults=False):
@@ -46,6 +47,7 @@ class Explanation(Value, frozen=True, omit_defaults=False):
     reason: str
     good_at: datetime | None
     signals: tuple[Signal, ...]
+    runs: tuple[BatchRun, ...]
     missing_for_spot: tuple[str, ...]
     missing_for_active: tuple[str, ...]
     judged_at: datetime | None
@@ -131,6 +133,7 @@ def explain(workload: Workload, snapshot: Snapshot) -> tuple[Explanation, Rehear
         reason=verdict.reason if verdict else "the monitor has not judged it yet",
         good_at=verdict.good_at if verdict else None,
         signals=verdict.signals if verdict else (),
+        runs=verdict.runs if verdict else (),
         missing_for_spot=to_spot(verdict, idle, meta.policy.sides) if verdict else (),
         missing_for_active=to_active(verdict) if verdict else (),
         judged_at=verdict.judged_at if verdict else None,
@@ -161,10 +164,14 @@ def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> 
         f"side       {e.side}{since}, {e.transitions} change(s)",
         f"evidence   {e.evidence}: {e.reason}",
         f"as of      {now:%Y-%m-%d %H:%M:%S}Z; {freshness}",
+        *([f"rule       {e.consent.rule}, the first that matches it"] if e.consent.rule else []),
         "",
     ]
     if e.signals:
         lines += [rows(SIGNALS, [render.signal_cells(signal, judged_at=e.judged_at) for signal in e.signals]), ""]
+    if e.runs:
+        lines += [rows(RUNS, [render.run_cells(run, now) for run in e.runs]), ""]
+    if e.signals or e.runs:
         lines += _listed("to go to spot it still needs", e.missing_for_spot)
         lines += _listed("active at once by any of", e.missing_for_active)
     lines += _settings(e.consent)

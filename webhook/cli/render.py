@@ -8,7 +8,7 @@ from typing import Any
 import click
 import yaml
 
-from webhook.core.model import Signal
+from webhook.core.model import BatchRun, Signal
 from webhook.core.words import amount
 
 _COLOURS = {"+": "green", "-": "red"}
@@ -56,4 +56,16 @@ def signal_cells(signal: Signal, *, judged_at: datetime | None) -> tuple[str, ..
         "-" if signal.coverage is None else f"{signal.coverage:.0%}",
         f"{signal.samples}/{signal.samples_expected}",
         span(max(timedelta(), judged_at - sampled_at)) if judged_at and sampled_at else "-",
+    )
+
+
+def run_cells(run: BatchRun, now: datetime) -> tuple[str, ...]:
+    """Job, how long ago it started, how long it took, its CPU-seconds, how it ended, and on which class of node."""
+    return (
+        run.job,
+        ago(run.started_at, now),
+        span(timedelta(seconds=run.seconds)),
+        "-" if run.cpu_seconds is None else f"{run.cpu_seconds:.0f}",
+        "succeeded" if run.succeeded else "failed",
+        {True: "spot", False: "regular", None: "-"}[run.on_spot],
     )
