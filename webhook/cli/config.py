@@ -22,7 +22,7 @@ class Check(Value, frozen=True, omit_defaults=False):
     faults: tuple[str, ...]
 
 
-@click.group("config")
+@click.group("config", epilog="Example: spot-balancer config check examples/config.yaml")
 def command() -> None:
     """Check a configuration file, or print what holds with it."""
 
