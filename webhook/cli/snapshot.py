@@ -1,10 +1,18 @@
-"""`spot-balancer snapshot`: one capture to a file."""
+"""`spot-balancer snapshot`: one capture to a file, with or without names."""
 
+import secrets
 from pathlib import Path
 
 import click
 
-from webhook.cli.common import Access, capture_cluster, cluster_options, config_option, read_configuration
+from webhook.cli.common import (
+    Access,
+    capture_cluster,
+    cluster_options,
+    config_option,
+    read_configuration,
+    read_snapshot,
+)
 from webhook.errors import InputError
 
 
@@ -19,16 +27,36 @@ from webhook.errors import InputError
     required=True,
     help="Where to write; - for standard output.",
 )
+@click.option(
+    "--redact", is_flag=True, help="Replace names by hashes under a key that is thrown away; decisions stay the same."
+)
+@click.option(
+    "--snapshot",
+    "snapshot_file",
+    type=click.Path(path_type=Path),
+    help="A captured file or sync's directory, instead of a cluster.",
+)
 @config_option
 @cluster_options
-def command(output_file: Path, config_file: Path | None, access: Access) -> None:
+def command(
+    output_file: Path, snapshot_file: Path | None, config_file: Path | None, access: Access, *, redact: bool
+) -> None:
     """Capture nodes, workloads and the verdict book once, to explain or replay them elsewhere.
 
-    The file names namespaces, workloads and nodes; it holds no environment, no secret and no image.
+    The file names namespaces, workloads and nodes, unless --redact is given; it holds no environment, no secret and no
+    image.
     """
     from webhook.wire.snapshot import encode_document  # noqa: PLC0415
 
-    snapshot = capture_cluster(access, read_configuration(config_file))
+    if snapshot_file is not None:
+        snapshot = read_snapshot(snapshot_file)
+    else:
+        snapshot = capture_cluster(access, read_configuration(config_file))
+    if redact:
+        from webhook.core import redaction  # noqa: PLC0415
+
+        # Nobody keeps the key, so that nobody can be asked for it.
+        snapshot = redaction.redact(snapshot, secrets.token_bytes(32))
     document = encode_document(snapshot)
     if str(output_file) == "-":
         click.echo(document.decode(), nl=False)
