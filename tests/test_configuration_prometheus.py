@@ -88,7 +88,11 @@ prometheus:
         "beside username",
     ):
         assert words in told
-    for words in ("username, passwordFile: one without", "x-key stands twice", "queries.owner: $cluster: unknown macro; expected prometheus.clusterLabel"):
+    for words in (
+        "username, passwordFile: one without",
+        "x-key stands twice",
+        "queries.owner: $cluster: unknown macro; expected prometheus.clusterLabel",
+    ):
         assert words in told
 
 
