@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.builders import NOW
 from webhook.core.census import Census, ControllerFact, PodFact
 from webhook.core.model import ControllerRef, WorkloadKey
-from webhook.core.owners import deployment_of, resolve
+from webhook.core.owners import cron_job_of, deployment_of, resolve
 
 
 def ref(kind: str, name: str) -> ControllerRef:
@@ -103,3 +103,19 @@ def test_every_answer_is_an_end_and_every_end_answers_for_itself(controllers, na
 )
 def test_a_young_replicaset_tells_its_deployment_by_the_hash(replicaset, template_hash, deployment):
     assert deployment_of(replicaset, template_hash) == deployment
+
+
+@pytest.mark.parametrize(
+    ("job", "cron_job"),
+    [
+        ("nightly-29384756", "nightly"),
+        ("a-b-29384756", "a-b"),
+        ("nightly", None),
+        ("nightly-1", None),
+        ("nightly-2938475x", None),
+        ("-29384756", None),
+        ("nightly-२९३८४७५६", None),
+    ],
+)
+def test_a_job_of_a_cron_job_is_known_by_its_name_before_any_watch_tells_of_it(job, cron_job):
+    assert cron_job_of(job) == cron_job

@@ -410,6 +410,26 @@ def test_a_burst_judged_on_one_old_snapshot_ends_near_the_share():
     assert abs(went - 100) <= 4 * 7.1
 
 
+@given(st.text(min_size=1, max_size=40), st.integers(1, 50), st.integers(0, 50))
+def test_the_successor_of_a_pod_that_the_snapshot_still_counts_is_not_refused_its_place(uid, pods, on_spot):
+    """A controller makes it within milliseconds; at 100 % all of them are on spot, and it belongs there too."""
+    snapshot = of_max("100%", replicas=pods, pods=pods, pods_on_spot=min(on_spot, pods))
+    assert decide(make_pod(), snapshot, uid=uid).reason is Reason.SPOT_PREFERRED
+
+
+@pytest.mark.parametrize(("on_spot", "expected"), [(0, 200), (1, 200), (2, 100), (3, 0), (4, 0)])
+def test_replacing_one_pod_after_the_other_keeps_the_share_on_average(on_spot, expected):
+    """Half of four: with two there, the one that goes is one of them every second time."""
+    snapshot = of_max("50%", replicas=4, pods=4, pods_on_spot=on_spot)
+    went = sum(decide(make_pod(), snapshot, uid=f"uid-{n}").reason is Reason.SPOT_PREFERRED for n in range(200))
+    assert abs(went - expected) <= (4 * 7.1 if expected == 100 else 0)
+
+
+def test_pods_that_wait_for_their_spot_node_count_as_being_there():
+    snapshot = of_max("50%", replicas=200, pods=150, pods_on_spot=40, pods_bound_for_spot=60)
+    assert decide(make_pod(), snapshot).reason is Reason.MAX_SPOT
+
+
 def test_the_first_pod_after_a_scale_from_nought_is_not_refused():
     assert decide(make_pod(), of_max("100%", replicas=0, pods=0)).reason is Reason.SPOT_PREFERRED
 
@@ -462,3 +482,12 @@ def test_a_toleration_never_opens_a_regular_node_of_another_architecture():
     assert decide(make_pod(), make_snapshot(make_workload(), nodes=[AKS_NODE, fallback])).changes is None
     known = make_workload(ready_platforms=(Platform(), ARM))
     assert decide(make_pod(), make_snapshot(known, nodes=[AKS_NODE, fallback])).reason is Reason.SPOT_PREFERRED
+
+
+def test_the_pod_of_a_job_that_is_not_indexed_yet_belongs_to_its_cron_job():
+    """The Job's pod is created within milliseconds of the Job."""
+    workload = make_workload("nightly", kind="CronJob", replicas=None, pods=0, controllers=())
+    snapshot = make_snapshot(workload)
+    assert decide(make_pod("nightly-29384756", "Job"), snapshot).reason is Reason.SPOT_PREFERRED
+    assert decide(make_pod("weekly-29384756", "Job"), snapshot).reason is Reason.UNKNOWN_OWNER
+    assert decide(make_pod("nightly-by-hand", "Job"), snapshot).reason is Reason.UNKNOWN_OWNER

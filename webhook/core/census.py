@@ -18,7 +18,10 @@ class NodeFact(Value, frozen=True):
 
 
 class PodFact(Value, frozen=True):
-    """``started_at`` is status.startTime; ``requests`` sums its containers', overhead included."""
+    """``started_at`` is status.startTime; ``requests`` sums its containers', overhead included.
+
+    ``decision`` is what the webhook stamped on it, see ``placement``; kept only until it has a node.
+    """
 
     namespace: str
     name: str
@@ -32,6 +35,7 @@ class PodFact(Value, frozen=True):
     created_at: datetime | None = None
     started_at: datetime | None = None
     requests: Resources = Resources()
+    decision: str = ""
 
 
 class JobRun(Value, frozen=True):

@@ -230,6 +230,7 @@ def _workload(
         replicas=fact.replicas if fact else None,
         pods=len(pods),
         pods_on_spot=sum(node.capacity_type is CapacityType.SPOT for _, node in placed),
+        pods_bound_for_spot=sum(not pod.node_name and pod.decision.startswith("v1/spot/") for pod in pods),
         ready_platforms=tuple(sorted({node.platform for pod, node in placed if pod.ready})),
         created_at=fact.created_at if fact else None,
     )

@@ -206,6 +206,7 @@ class Workload(Value, frozen=True):
     ``replicas`` is the wish, None for kinds without one. ``ready_platforms`` are those of the
     nodes its Ready pods run on: where it is known to run. ``risen_at`` is when the replicas
     last rose by someone else's hand. ``surging`` means a move of ours holds one replica more.
+    ``pods_bound_for_spot`` were admitted with a wish for spot and have no node yet.
     ``rule`` names the operator's rule that matches it, by what the snapshot no longer holds: its labels.
     """
 
@@ -217,6 +218,7 @@ class Workload(Value, frozen=True):
     replicas: int | None = None
     pods: int = 0
     pods_on_spot: int = 0
+    pods_bound_for_spot: int = 0
     ready_platforms: tuple[Platform, ...] = ()
     controllers: tuple[ControllerRef, ...] = ()
     created_at: datetime | None = None

@@ -55,3 +55,12 @@ def deployment_of(replicaset_name: str, pod_template_hash: str) -> str | None:
     if not pod_template_hash or not replicaset_name.endswith(suffix):
         return None
     return replicaset_name.removesuffix(suffix) or None
+
+
+def cron_job_of(job_name: str) -> str | None:
+    """``nightly`` of ``nightly-29384756``, as the CronJob controller names its Jobs: by the minutes since 1970.
+
+    For a Job so young that no watch has told of it, which its pod's creation always meets.
+    """
+    name, dash, minutes = job_name.rpartition("-")
+    return name if name and dash and len(minutes) == 8 and minutes.isascii() and minutes.isdigit() else None

@@ -178,16 +178,25 @@ def _owner_kind(pod: Pod) -> str:
 
 
 def find_workload(request: PlacementRequest, snapshot: Snapshot) -> Workload | None:
-    """The top controller. A ReplicaSet seconds old may not be indexed yet: then its name without the hash tells."""
+    """The top controller. A ReplicaSet or Job seconds old may not be indexed yet: then its name tells."""
     owner = request.pod.controller
     if owner is None:
         return None
     key = snapshot.controllers.get((request.namespace, owner.kind, owner.name))
-    if key is None and owner.kind == "ReplicaSet":
-        template_hash = (request.pod.metadata.labels or {}).get("pod-template-hash", "")
-        name = owners.deployment_of(owner.name, template_hash)
-        key = WorkloadKey(request.namespace, "Deployment", name) if name else None
+    if key is None and (named := _by_name(request, owner.kind, owner.name)):
+        key = WorkloadKey(request.namespace, *named)
     return snapshot.workloads.get(key) if key else None
+
+
+def _by_name(request: PlacementRequest, kind: str, name: str) -> tuple[str, str] | None:
+    """(kind, name) of the workload whose controller makes such names."""
+    if kind == "ReplicaSet":
+        template_hash = (request.pod.metadata.labels or {}).get("pod-template-hash", "")
+        above = owners.deployment_of(name, template_hash)
+        return ("Deployment", above) if above else None
+    if kind == "Job" and (above := owners.cron_job_of(name)):
+        return ("CronJob", above)
+    return None
 
 
 def _side(case: _Case, heartbeat: datetime | None, now: datetime) -> Side | Reason:
@@ -355,26 +364,31 @@ def _covers(mine: Toleration, needed: Toleration) -> bool:
 
 
 def _drawn(case: _Case) -> bool:
-    """Whether this pod may go: against the share that is left for those yet to come.
-
-    With nobody there yet the chance is the share itself, so that a burst judged on one old
-    snapshot ends near it; for a single successor it is nought or one.
-    """
-    left, coming = _shares_left(case.workload, case.consent.max_spot)
-    if left >= coming:
+    """Whether this pod may go, by a ticket drawn from its request against the chance that the share leaves."""
+    going, out_of = _chance(case.workload, case.consent.max_spot)
+    if going >= out_of:
         return True
     ticket = int.from_bytes(hashlib.sha256(case.request.uid.encode("utf-8", "replace")).digest()[:8], "big")
-    return ticket * coming < left << 64
+    return ticket * out_of < going << 64
 
 
-def _shares_left(workload: Workload, max_spot: str) -> tuple[int, int]:
-    """(how many more may go to spot, of how many that are to come)."""
+def _chance(workload: Workload, max_spot: str) -> tuple[int, int]:
+    """The chance of the next pod, as (going, out of); nought where going is not above nought.
+
+    While pods are missing it is what is left of the share over those that are to come, so that a burst judged on one
+    old snapshot ends near the share. Where none is missing the next pod replaces one that the snapshot still counts:
+    its predecessor's place is free too, and was on spot with the chance that any of them is.
+    """
     if workload.replicas is None and max_spot.endswith("%"):
         # Nobody knows how many a CronJob will ever have at once, so each of its pods is drawn by itself.
         return consent.allowed_on_spot(max_spot, 100), 100
     # At least the one that is just being created: a snapshot may still say none.
     wanted = workload.replicas or workload.pods + 1
-    return consent.allowed_on_spot(max_spot, wanted) - workload.pods_on_spot, max(1, wanted - workload.pods)
+    there = workload.pods_on_spot + workload.pods_bound_for_spot
+    left = consent.allowed_on_spot(max_spot, wanted) - there
+    if wanted > workload.pods:
+        return left, wanted - workload.pods
+    return left * workload.pods + there, workload.pods
 
 
 def _stamps(case: _Case, side: Side, how: str) -> dict[str, str]:

@@ -135,7 +135,11 @@ class _Pod(_Object, frozen=True):
             created_at=meta.creation_timestamp,
             started_at=self.status.start_time,
             requests=_pod_requests(self.spec),
+            decision="" if self.spec.node_name else (meta.annotations or {}).get(_DECISION, ""),
         )
+
+
+_DECISION = "spot-balancer.io/decision"
 
 
 class _ControllerSpec(Value, frozen=True):

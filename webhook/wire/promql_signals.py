@@ -29,7 +29,8 @@ def signal_queries(policy: IdlePolicy, dialect: Dialect = Dialect()) -> dict[str
 
 
 def _parts(signal: CustomSignal) -> dict[str, str]:
-    largest = f"max by ({', '.join(LABELS[signal.of])}) ({signal.query})"
+    # A comment at the end of the operator's text must not swallow the bracket.
+    largest = f"max by ({', '.join(LABELS[signal.of])}) ({signal.query}\n)"
     if signal.of is SignalOf.POD:
         grown = f"({largest} unless on (namespace, pod) (kube_pod_start_time > time() - $startup))"
         settled = f"({largest} >= 0 and on (namespace, pod) (kube_pod_start_time <= time() - $startup))"
