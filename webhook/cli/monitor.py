@@ -19,6 +19,7 @@ from webhook.cli.common import (
     usage_of,
 )
 from webhook.core.book import Book
+from webhook.core.rules import every_signal
 from webhook.errors import InputError
 from webhook.jobs.monitor import UNREACHED, MonitorReport, run_once
 from webhook.jobs.selftest import probe_and_warn
@@ -62,7 +63,7 @@ def command(config_file: Path | None, dry_run: bool, output: str, access: Access
     report = run_once(Cluster(api, clock), usage, _ReadOnlyBook(book) if dry_run else book, configuration.policy, clock)
     # After the book is written: a slow answer to it must not cost a run.
     if report.usage_code not in UNREACHED:
-        probe_and_warn(usage, configuration.policy.idle, clock)
+        probe_and_warn(usage, every_signal(configuration.policy), clock)
     _print(report, output, dry_run=dry_run)
     return 0 if report.did_its_work else TROUBLE
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+import msgspec
+
 from webhook.core.model import WorkloadKey
 from webhook.core.policy import IdlePolicy, Match, Policy, Rule
 
@@ -30,6 +32,13 @@ def named(policy: Policy, name: str) -> Rule | None:
 def idle_policy(policy: Policy, rule: Rule | None) -> IdlePolicy:
     """What counts as idle for the workloads of a rule."""
     return rule.idle if rule and rule.idle else policy.idle
+
+
+def every_signal(policy: Policy) -> IdlePolicy:
+    """The policy's own idle section with the signals of all rules beside its own: what a self-test must ask."""
+    several = (policy.idle, *(rule.idle for rule in policy.rules if rule.idle))
+    named = {signal.name: signal for idle in reversed(several) for signal in idle.signals}
+    return msgspec.structs.replace(policy.idle, signals=tuple(named[name] for name in sorted(named)))
 
 
 def matches(match: Match, key: WorkloadKey, *, labels: Labels, namespace_labels: Labels) -> bool:

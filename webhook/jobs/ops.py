@@ -167,7 +167,7 @@ class _Metrics(Collector):
         yield from _finding_metrics(status.self_test, now)
         yield _gauge("sync_kinds_missing", "Kinds that may not be read.", len(status.missing))
         if status.snapshot is not None:
-            yield from _snapshot_metrics(status.snapshot, now)
+            yield from snapshot_metrics(status.snapshot, now)
         if status.book.control.heartbeat is not None:
             age = (now - status.book.control.heartbeat).total_seconds()
             yield _gauge("monitor_heartbeat_age_seconds", "Since the monitor last finished a run.", age)
@@ -193,7 +193,8 @@ def _finding_metrics(tested: SelfTest | None, now: datetime) -> Iterator[Metric]
     yield found
 
 
-def _snapshot_metrics(snapshot: Snapshot, now: datetime) -> Iterator[Metric]:
+def snapshot_metrics(snapshot: Snapshot, now: datetime) -> Iterator[Metric]:
+    """As many samples for a large cluster as for a small one: no name of an object is a label."""
     age = (now - snapshot.meta.captured_at).total_seconds()
     yield _gauge("sync_cluster_age_seconds", "Since all watches last stood.", age)
     nodes = GaugeMetricFamily("spot_balancer_sync_nodes", "Nodes by capacity type.", labels=["capacity_type"])

@@ -34,7 +34,7 @@ from typing import Protocol
 import msgspec
 
 from webhook import __version__
-from webhook.core import inventory
+from webhook.core import inventory, rules
 from webhook.core.book import Book
 from webhook.core.policy import Policy
 from webhook.core.selftest import SelfTest
@@ -199,7 +199,9 @@ class Sync:
         """Test Prometheus once and keep what was found; return how many seconds to wait before the next one."""
         if self._deps.probe is None:
             return self._settings.self_test_seconds
-        found = probe_and_tell(self._deps.probe, self._policy.idle, self._deps.clock, last=self._status.self_test)
+        found = probe_and_tell(
+            self._deps.probe, rules.every_signal(self._policy), self._deps.clock, last=self._status.self_test
+        )
         self._status.self_test = found
         return self._settings.self_test_seconds if found.reached else self._settings.self_test_again_seconds
 
