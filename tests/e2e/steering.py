@@ -39,8 +39,8 @@ def snapshot(namespace: str, *workloads: Workload, annotations: dict[str, str] |
     )  # fmt: skip
 
 
-def register(plane: ControlPlane, namespace: str, port: int, authorities: bytes):
-    """The chart's registration, for one namespace; returns a bare pod to knock with."""
+def register(plane: ControlPlane, namespace: str, port: int, authorities: bytes, *, name: str = "") -> None:
+    """The chart's registration, for one namespace, under its name unless told otherwise."""
     hook = {
         "name": "spot.spot-balancer.io",
         "admissionReviewVersions": ["v1"],
@@ -55,10 +55,12 @@ def register(plane: ControlPlane, namespace: str, port: int, authorities: bytes)
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
         "rules": [_RULE],
     }
-    kind = "MutatingWebhookConfiguration"
-    api_version = "admissionregistration.k8s.io/v1"
-    plane.apply({"apiVersion": api_version, "kind": kind, "metadata": {"name": namespace}, "webhooks": [hook]})
-    # The API server learns of a registration by a watch: until then pods pass by it.
+    kind, group = "MutatingWebhookConfiguration", "admissionregistration.k8s.io/v1"
+    plane.apply({"apiVersion": group, "kind": kind, "metadata": {"name": name or namespace}, "webhooks": [hook]})
+
+
+def bare(namespace: str) -> dict:
+    """A pod without a controller, which we leave alone: fit to see whether we are called."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -82,11 +84,12 @@ def steered(plane: ControlPlane, folder: Path, world: Snapshot) -> Iterator[serv
 
 def called(plane: ControlPlane, namespace: str, servers, port: int, authorities: bytes):
     """Registers, and waits until a creation has come through to one of the servers."""
-    probe = register(plane, namespace, port, authorities)
+    # The API server learns of a registration by a watch: until then pods pass by it.
+    register(plane, namespace, port, authorities)
     path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
 
     def arrived() -> bool:
-        plane.api("POST", path, probe)
+        plane.api("POST", path, bare(namespace))
         return any(s.metric('spot_balancer_decisions_total{reason="no-controller"}') for s in servers)
 
     plane.wait_for(arrived, 20, "the API server to call us")

@@ -1,8 +1,16 @@
 """What pods of every sort get, by the real API server, controllers and scheduler."""
 
-import pytest
+import base64
+import contextlib
+import http.server
+import json
+import ssl
+import threading
 
-from tests import builders
+import pytest
+import trustme
+
+from tests import builders, serverproc
 from tests.e2e import steering
 from tests.e2e.steering import decision, workload
 from tests.parts import manifests
@@ -27,9 +35,7 @@ def plane(control_plane):
 @pytest.fixture
 def steer(plane, tmp_path):
     """Makes a server for a snapshot, called for the snapshot's namespace until the test ends."""
-    from contextlib import ExitStack
-
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         yield lambda world: stack.enter_context(steering.steered(plane, tmp_path / "server", world))
 
 
@@ -289,3 +295,77 @@ def test_the_share_that_a_wish_reaches_is_the_one_the_docs_tell(plane, steer, ca
     assert {decision(p) for p in pods} == {"v1/spot/preferred/1"}
     assert len(counted) == 10
     assert on_spot in SHARES[cpu]
+
+
+@contextlib.contextmanager
+def second_webhook(plane, namespace, folder):
+    """A mesh injector in small: it adds a sidecar, a toleration and a node affinity of its own, and counts its calls."""
+    calls = []
+
+    class Injector(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["request"]
+            calls.append(request["uid"])
+            names = [c["name"] for c in request["object"]["spec"]["containers"]]
+            response = {"uid": request["uid"], "allowed": True}
+            if "sidecar" not in names:
+                patch = json.dumps(injected(request["object"])).encode()
+                response |= {"patchType": "JSONPatch", "patch": base64.b64encode(patch).decode()}
+            answer = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def log_message(self, *words):
+            """A test's output is not the place."""
+
+    authority = trustme.CA()
+    serverproc.write_pair(folder, authority)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Injector) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        name = f"z-after-{namespace}"  # webhooks are called in the order of their configurations' names
+        steering.register(plane, namespace, server.server_port, authority.cert_pem.bytes(), name=name)
+        try:
+            yield calls
+        finally:
+            plane.delete("MutatingWebhookConfiguration", name)
+            server.shutdown()
+            thread.join(5)
+
+
+def injected(pod):
+    """What it adds; the term comes to where ours may stand already."""
+    term = {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]}
+    affinity = pod["spec"].get("affinity", {})
+    node = affinity.get("nodeAffinity", {}) | {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}
+    }
+    return [
+        {"op": "add", "path": "/spec/containers/-", "value": {"name": "sidecar", "image": "registry.example/mesh:1"}},
+        {"op": "add", "path": "/spec/affinity", "value": affinity | {"nodeAffinity": node}},
+        {"op": "add", "path": "/spec/tolerations/-", "value": {"key": "mesh", "operator": "Exists"}},
+    ]
+
+
+def test_a_second_webhook_after_us_calls_us_again_and_the_pod_is_right_and_stamped_once(plane, steer, tmp_path):
+    server = steer(steering.snapshot("mesh", workload("mesh", "web")))
+    with second_webhook(plane, "mesh", tmp_path / "injector") as calls:
+        path = path_of("Pod", namespace="mesh") + "?dryRun=All"
+        plane.wait_for(lambda: (plane.api("POST", path, steering.bare("mesh")), calls)[1], 20, "the second webhook")
+        before = server.metric('spot_balancer_decisions_total{reason="already-decided"}')
+        made = plane.apply(replica_pod("mesh"))
+    node = made["spec"]["affinity"]["nodeAffinity"]
+    wishes = node["preferredDuringSchedulingIgnoredDuringExecution"]
+    marker = [{"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["spot"]}]
+    assert [wish["preference"]["matchExpressions"] for wish in wishes] == [marker]
+    (term,) = node["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert [e["key"] for e in term["matchExpressions"]] == ["kubernetes.io/os"]
+    assert [c["name"] for c in made["spec"]["containers"]] == ["app", "sidecar"]
+    assert [t["key"] for t in made["spec"]["tolerations"]].count("mesh") == 1
+    assert decision(made) == "v1/spot/preferred/1"
+    assert server.metric('spot_balancer_decisions_total{reason="already-decided"}') == before + 1
