@@ -20,7 +20,7 @@ from webhook.core.model import ControllerRef, Requirement
 from webhook.core.policy import Mode, Policy, SpotPool
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-CONTROL_PLANE = {"without": ("kube-state-metrics",)}
+CONTROL_PLANE = {"without": ("kube-state-metrics",), "admission_plugins": ("PodTolerationRestriction",)}
 REQUIRED = {"spot-balancer.io/placement": "required"}
 EKS = (Requirement("eks.amazonaws.com/capacityType", "In", ("SPOT",)),)
 
@@ -195,17 +195,28 @@ def test_a_gated_pod_is_left_as_it_is(plane, steer):
     assert "affinity" not in made["spec"]
 
 
-def test_a_namespace_that_restricts_tolerations_gets_none_of_ours(plane, steer):
-    """The spot node's taint is a known marker, so elsewhere the pod would get a toleration for it."""
+WHITELIST = "scheduler.alpha.kubernetes.io/tolerationsWhitelist"
+# What Kubernetes itself gives every pod.
+USUAL = [
+    {"key": f"node.kubernetes.io/{what}", "operator": "Exists"}
+    for what in ("not-ready", "unreachable", "memory-pressure")
+]
+
+
+def test_a_namespace_that_restricts_tolerations_gets_none_of_ours_and_its_pods_are_admitted(plane, steer):
+    """The real plugin refuses the toleration that a pod elsewhere would get for the spot node's taint."""
     behind = builders.make_node("aks", builders.AKS_SPOT, taints=(builders.AKS_TAINT,))
     nodes = [builders.make_node("regular-1"), behind]
-    whitelist = {"scheduler.alpha.kubernetes.io/tolerationsWhitelist": "[]"}
-    world = steering.snapshot("strict", workload("strict", "web"), nodes=nodes, annotations=whitelist)
-    server = steer(world)
+    annotations = {WHITELIST: json.dumps(USUAL)}
+    plane.namespace("strict", annotations=annotations)
+    server = steer(steering.snapshot("strict", workload("strict", "web"), nodes=nodes, annotations=annotations))
+    ours = {"key": builders.AKS_TAINT.key, "operator": "Equal", "value": "spot", "effect": "NoSchedule"}
+    with pytest.raises(ApiError, match="pod tolerations"):
+        plane.apply(replica_pod("strict", name="refused", tolerations=[ours]))
     made = plane.apply(replica_pod("strict"))
     assert decision(made) is None
-    assert {t["key"].partition("/")[0] for t in made["spec"]["tolerations"]} == {"node.kubernetes.io"}
-    assert server.metric('spot_balancer_decisions_total{reason="tolerations-restricted"}') == 1
+    assert ours not in made["spec"]["tolerations"]
+    assert server.metric('spot_balancer_decisions_total{reason="tolerations-restricted"}') >= 1
 
 
 def test_a_quota_refuses_a_pod_with_us_as_without_us(plane, steer):

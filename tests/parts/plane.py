@@ -48,11 +48,13 @@ class ControlPlane(Cluster):
         folder: Path,
         *,
         without: tuple[str, ...] = (),
+        admission_plugins: tuple[str, ...] = (),
         scheduler_config: Mapping[str, Any] | None = None,
         stages: Path = components.STAGES,
     ):
         self.folder = folder
         self._without = without
+        self._admission_plugins = admission_plugins
         self._ports = {name: reserve_port() for name in (*COMPONENTS, "etcd-peers", "kube-state-metrics-telemetry")}
         self.keys: Credentials = make_credentials(folder / "keys")
         self.url = f"https://127.0.0.1:{self._ports['apiserver']}"
@@ -161,7 +163,8 @@ class ControlPlane(Cluster):
                 peers = self._ports["etcd-peers"]
                 return components.etcd(program, folder=self.folder / "etcd", port=port, peer_port=peers)
             case "apiserver":
-                return components.kube_apiserver(program, etcd_port=self._ports["etcd"], port=port, keys=self.keys)
+                line = components.kube_apiserver(program, etcd_port=self._ports["etcd"], port=port, keys=self.keys)
+                return line + [f"--enable-admission-plugins={plugin}" for plugin in self._admission_plugins]
             case "controller-manager":
                 config = self._kubeconfig("system:kube-controller-manager")
                 return components.kube_controller_manager(
