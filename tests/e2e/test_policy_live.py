@@ -66,6 +66,15 @@ def town(make_town) -> Town:
     return town
 
 
+@pytest.fixture(autouse=True)
+def as_configured(town: Town) -> None:
+    """Whatever another test changed."""
+    town.configure(CONFIG)
+    wait_for(lambda: snapshots.load(town.snapshots).meta.policy.mode == "observe", 30, "the configuration")
+    town.exporter.set_usage(SHOP, "cache", cpu_cores=0.001, rx_bytes_per_s=50, memory_bytes=1e8)
+    town.await_server()
+
+
 def signals(town: Town, workload: str) -> dict[str, dict[str, Any]]:
     return {signal["name"]: signal for signal in town.explain(workload)["signals"]}
 
@@ -166,7 +175,7 @@ def test_pause_takes_effect_without_a_restart_and_ends_as_quietly(town: Town):
     wait_for(lambda: "affinity" not in replaced(town)["spec"], 20, "pods to be left alone", every_s=0.5)
     assert town.decisions()["paused"] > 0
     assert town.explain(OTHER)["decision"] == "paused"
-    town.configure({**CONFIG, "mode": "inject"})
+    town.configure({**CONFIG, "mode": "inject", "pause": []})
     wait_for(lambda: paused(()), 30, "the pause to end")
     wait_for(lambda: "affinity" in replaced(town)["spec"], 20, "pods to be steered again", every_s=0.5)
     assert town.sync.pid == pid

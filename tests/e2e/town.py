@@ -129,7 +129,7 @@ class Town:
         return answer
 
     def verdict(self, workload: str) -> dict[str, Any]:
-        """As the server sees it: from the snapshot on disk."""
+        """As sync tells it to the server: from the snapshot on disk."""
         from webhook.adapters import snapshots
         from webhook.core.model import WorkloadKey
 
@@ -147,7 +147,21 @@ class Town:
             seen = self.verdict(workload)
             return seen if all(seen.get(k) == v for k, v in expected.items()) else None
 
-        return wait_for(agrees, timeout_s, f"{workload} to be {expected}", every_s=1.0)
+        seen = wait_for(agrees, timeout_s, f"{workload} to be {expected}", every_s=1.0)
+        if self.serve.running:
+            self.await_server()
+        return seen
+
+    def await_server(self) -> None:
+        """Until the server decides on what is on disk now: it looks twice a second, and a test is quicker."""
+        from webhook.adapters import snapshots
+
+        written = snapshots.load(self.snapshots).meta.generation
+        wait_for(lambda: self.server_metric("spot_balancer_snapshot_generation") >= written, 20, "the server to follow")
+
+    def server_metric(self, name: str) -> float:
+        """A metric of the server without labels."""
+        return next(float(line.split()[1]) for line in self._server_metrics() if line.startswith(f"{name} "))
 
     def register_webhook(self, name: str = "spot-balancer") -> None:
         ca = base64.b64encode(self.pair.ca_file.read_bytes()).decode()
@@ -184,13 +198,15 @@ class Town:
 
     def decisions(self) -> dict[str, float]:
         """The server's counter of decisions by reason."""
+        rows = (line for line in self._server_metrics() if line.startswith("spot_balancer_decisions_total{"))
+        return {row.split('reason="')[1].split('"')[0]: float(row.rsplit(" ", 1)[1]) for row in rows}
+
+    def _server_metrics(self) -> list[str]:
         context = ssl.create_default_context(cafile=str(self.pair.ca_file))
         with urllib.request.urlopen(
             f"https://127.0.0.1:{self.server_port}/metrics", context=context, timeout=5
         ) as answer:
-            lines = answer.read().decode().splitlines()
-        rows = (line for line in lines if line.startswith("spot_balancer_decisions_total{"))
-        return {row.split('reason="')[1].split('"')[0]: float(row.rsplit(" ", 1)[1]) for row in rows}
+            return answer.read().decode().splitlines()
 
     def app_pods(self, app: str) -> list[dict[str, Any]]:
         return self.plane.running(SHOP, f"app={app}")
