@@ -33,16 +33,23 @@ POLICIES: dict[str, dict] = {
 
 
 def rows_of(progress: Callable[[str], None]) -> list[dict]:
-    """Three figures for each rule, and one that says who dominates us, with all scores."""
+    """Three figures for each rule, and who dominates us and our defaults, with all scores."""
     ours, peers, habits = _detect(progress)
-    above = [name for name, score in peers.items() if dominates(score, ours)]
     compared = [row for name, score in peers.items() for row in _against(name, ours, score)]
-    summary = _row("idle detection: rules that dominate ours", len(above), None, "as good in all of it, better in some")
-    rules = [ours.told("ours"), *(score.told(name) for name, score in peers.items())]
-    summary |= {"goal": "0", "met": not above, "dominating": above, "rules": rules}
-    summary |= {"habits": [score.told(name) for name, score in habits.items()]}
-    summary |= {"days": DAYS, "defaults": _defaults(progress), "defaultsDays": SWEEP_DAYS}
-    return [*compared, summary]
+    rules = _dominating("idle detection: rules that dominate ours", ours, peers)
+    rules |= {"days": DAYS, "rules": [score.told(name) for name, score in ({"ours": ours} | peers).items()]}
+    rules |= {"habits": [score.told(name) for name, score in habits.items()]}
+    default, others = _defaults(progress)
+    defaults = _dominating("idle detection: settings that dominate the defaults", default, others)
+    told = {"the defaults": default} | others
+    defaults |= {"days": SWEEP_DAYS, "defaults": [score.told(name) for name, score in told.items()]}
+    return [*compared, rules, defaults | {"rounds": len(SWEEP_SEEDS)}]
+
+
+def _dominating(figure: str, ours: Score, others: dict[str, Score]) -> dict:
+    above = [name for name, score in others.items() if dominates(score, ours)]
+    row = _row(figure, len(above), None, "as good in precision, recall and changes, better in one")
+    return row | {"goal": "0", "met": not above, "dominating": above}
 
 
 def _against(name: str, ours: Score, peer: Score) -> list[dict]:
@@ -76,17 +83,16 @@ def _detect(progress: Callable[[str], None]) -> tuple[Score, dict[str, Score], d
     return ours, peers, habits
 
 
-def _defaults(progress: Callable[[str], None]) -> list[dict]:
-    """Scores of the defaults, and of policies that differ from them in one thing."""
+def _defaults(progress: Callable[[str], None]) -> tuple[Score, dict[str, Score]]:
+    """The score of the defaults, and those of settings that differ from them in one thing."""
     default = SidePolicy().idle_runs_to_spot
+    progress("defaults: idleRunsToSpot")
     tried = _tried(IdlePolicy(), IDLE_RUNS)
-    told = [tried[default].told("the defaults")]
-    told += [tried[number].told(f"idleRunsToSpot {number}") for number in IDLE_RUNS if number != default]
+    others = {f"idleRunsToSpot {number}": tried[number] for number in IDLE_RUNS if number != default}
     for name, change in POLICIES.items():
         progress(f"defaults: {name}")
-        scores = _tried(msgspec.structs.replace(IdlePolicy(), **change), (default,))
-        told.append(scores[default].told(name))
-    return told
+        others[name] = _tried(msgspec.structs.replace(IdlePolicy(), **change), (default,))[default]
+    return tried[default], others
 
 
 def _tried(policy: IdlePolicy, idle_runs: tuple[int, ...]) -> dict[int, Score]:

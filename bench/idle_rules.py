@@ -88,7 +88,7 @@ PEERS: dict[str, Callable[[list[Seen], int], Array]] = {
     "24 h maximum": largest_of_a_day,
     "Google idle VM, scaled to a pod": google,
     "AWS Compute Optimizer, scaled to a pod": aws,
-    "the same with 1 kB/s received": aws_with_our_network,
+    "AWS, with 1 kB/s received": aws_with_our_network,
 }
 
 

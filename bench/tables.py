@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+from bench.idle_tables import idleness
 from bench.rows import table
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +72,7 @@ def _value(node):
 
 
 KEYS_OF = {"IdlePolicy": "IDLE", "SidePolicy": "SIDES"}
-GENERATORS = {"bench": bench, "commands": commands, "defaults": defaults}
+GENERATORS = {"bench": bench, "commands": commands, "defaults": defaults, "idleness": idleness}
 
 
 def documents():
