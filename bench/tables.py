@@ -71,7 +71,7 @@ def _value(node):
     return f"`{ast.unparse(node)}`"
 
 
-KEYS_OF = {"IdlePolicy": "IDLE", "SidePolicy": "SIDES"}
+KEYS_OF = {"IdlePolicy": "IDLE", "BatchPolicy": "BATCH", "SidePolicy": "SIDES"}
 GENERATORS = {"bench": bench, "commands": commands, "defaults": defaults, "idleness": idleness}
 
 

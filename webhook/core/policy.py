@@ -119,6 +119,7 @@ class IdlePolicy(Value, frozen=True, omit_defaults=False):
     signals: tuple[CustomSignal, ...] = ()
     """Further signals, each a PromQL of your own: what CPU and network do not show, such as requests or a queue."""
     batch: BatchPolicy = BatchPolicy()
+    """When the next run of a CronJob may go to spot, by its past ones; see below."""
 
 
 class SidePolicy(Value, frozen=True, omit_defaults=False):
