@@ -212,6 +212,10 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         _log.error("event loop", extra={"error": type(error).__name__, "what": context.get("message", "")})
 
 
+_PIECE_BYTES = 32 * 1024
+"""Half of what the parser keeps of a next request that came with the end of this one."""
+
+
 class Connection(ASGIProtocol):  # type: ignore[misc]
     """One connection with a deadline for headers and one for bodies, both from the first byte they wait for."""
 
@@ -219,6 +223,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         super().__init__(worker)
         self.has_asked = False
         """Whether it ever sent a whole request."""
+        self._held = b""
         self._phase = ""
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -235,15 +240,44 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and see what is still to come."""
-        super().data_received(data)
+        self._held += data
+        self._feed()
+
+    def _feed(self) -> None:
+        """Give the parser what it can take: nothing of the next request before this one is answered.
+
+        It would keep 64 KiB of it and then close the connection without an answer, which a caller meets that sends a
+        large review the moment it has read the last answer.
+        """
+        while self._held and not self._is_answering and not self._closed:
+            piece, self._held = self._held[:_PIECE_BYTES], self._held[_PIECE_BYTES:]
+            super().data_received(piece)
+            self._note_phase()
+        if self._is_answering:
+            self._pause_reading()
+
+    @property
+    def _is_answering(self) -> bool:
         receiver = self._body_receiver
-        if self._current_request is None:
-            self._enter("headers")
-        elif receiver is not None and not receiver._complete:  # noqa: SLF001 - gunicorn offers no other sign
-            self._enter("body")
-        else:
+        # gunicorn offers no other sign that a body has come to its end.
+        return self._current_request is not None and (receiver is None or receiver._complete)  # noqa: SLF001
+
+    def _note_phase(self) -> None:
+        if self._is_answering:
             self.has_asked = True
             self._enter("")
+        else:
+            self._enter("headers" if self._current_request is None else "body")
+
+    def _maybe_resume_reading(self) -> None:
+        if not self._is_answering:
+            super()._maybe_resume_reading()
+
+    def _resume_reading(self) -> None:
+        """Called when a request is answered, just before the parser is made ready for the next."""
+        super()._resume_reading()
+        if self._held:
+            self.worker.loop.call_soon(self._feed)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""

@@ -232,3 +232,18 @@ def test_refusals_show_in_the_metrics(server):
 def resident_bytes(server) -> int:
     pages = int(Path(f"/proc/{server.worker_pid()}/statm").read_text().split()[1])
     return pages * 4096
+
+
+def test_a_large_review_right_behind_another_is_answered_too(server):
+    """The parser keeps 64 KiB of what comes before the last answer is out, and would then drop the connection."""
+    pod = make_pod()
+    pod["metadata"]["annotations"] = {"long": "x" * 500_000}
+    large = json.dumps(make_review(pod)).encode()
+    requests = b"".join(head(f"Content-Length: {len(body)}") + body for body in (BODY, large, BODY, large))
+    with server.connect() as link:
+        link.sendall(requests)
+        seen = b""
+        while seen.count(b"HTTP/1.1 200") < 4:
+            got = link.recv(65536)
+            assert got, seen
+            seen += got
