@@ -121,8 +121,8 @@ def test_a_cron_job_goes_to_spot_by_its_past_runs(town: Town):
     }
     uid = plane.apply(cron)["metadata"]["uid"]
     town.exporter.set_usage(SHOP, "nightly", cpu_cores=2.0, rx_bytes_per_s=50)
-    town.monitor_until(NIGHTLY, evidence="unknown")
-    assert town.verdict(NIGHTLY)["reason"] == "0 runs ended in 7 days; 1 are needed"
+    town.monitor_until(NIGHTLY, reason="0 runs ended in 7 days; 1 are needed")
+    assert town.verdict(NIGHTLY)["evidence"] == "unknown"
 
     first = run_of(town, "nightly-29384756", uid)
     assert "affinity" not in first["spec"]
