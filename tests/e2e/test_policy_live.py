@@ -162,7 +162,7 @@ def ended(town: Town, name: str) -> bool:
 
 
 def test_pause_takes_effect_without_a_restart_and_ends_as_quietly(town: Town):
-    town.monitor_until(OTHER, side="spot")
+    town.monitor_until(OTHER, side="spot", evidence="idle")
     pid = town.sync.pid
 
     def paused(expected: tuple[str, ...]) -> bool:
