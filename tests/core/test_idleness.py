@@ -89,6 +89,23 @@ def test_a_running_pod_without_series_makes_the_workload_unknown():
     assert "pod b has no series" in found.reason
 
 
+@pytest.mark.fault(40)
+@pytest.mark.parametrize("young", [False, True], ids=["grown", "starting"])
+def test_figures_of_another_pod_of_that_name_prove_no_rest_but_may_show_activity(young):
+    started_at = AT - MINUTE if young else AT - DAY
+    elsewhere = make_usage(uids=("uid-in-another-cluster",), started_at=started_at)
+    found = verdict(make_workload_usage(make_running("old"), make_running(usage=elsewhere, started_at=started_at)))
+    assert (found.evidence, found.code, found.measured) == (Evidence.UNKNOWN, Code.STRANGER, False)
+    busy = msgspec.structs.replace(elsewhere, started_at=AT - DAY, cpu_recent_cores=1.0)
+    assert code(make_workload_usage(make_running(usage=busy))) is Code.ACTIVE
+
+
+def test_a_predecessor_under_the_same_name_takes_nothing_away_and_old_kube_state_metrics_tell_no_uid():
+    name = "nginx-demo-7d9c5b8f6d-abcde"
+    for uids in (("uid-before", f"uid-{name}"), ()):
+        assert code(idle_workload(uids=uids)) is Code.IDLE
+
+
 @pytest.mark.parametrize("signal", ["cpu", "received"])
 def test_one_step_without_a_value_makes_the_run_unknown_whatever_the_coverage(signal):
     found = verdict(idle_workload(**{f"{signal}_points": 59}))

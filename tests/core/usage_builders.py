@@ -21,7 +21,7 @@ def make_usage(name="nginx-demo-7d9c5b8f6d-abcde", *, started_at=AT - DAY, **cha
     usage = PodUsage(
         namespace="shop",
         name=name,
-        uid=f"uid-{name}",
+        uids=(f"uid-{name}",),
         controller=ControllerRef(kind="ReplicaSet", name="nginx-demo-7d9c5b8f6d"),
         cpu_peak_cores=IDLE_CORES,
         cpu_recent_cores=IDLE_CORES,

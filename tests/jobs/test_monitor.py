@@ -44,7 +44,7 @@ class World:
         if usage is None:
             return
         pod = PodFact(
-            namespace="shop", name=f"{name}-1-a", uid="u", controller=up, phase="Running", created_at=AT - DAY,
+            namespace="shop", name=f"{name}-1-a", uid=f"uid-{name}-1-a", controller=up, phase="Running", created_at=AT - DAY,
             started_at=AT - DAY,
         )  # fmt: skip
         self.pods.append(pod)

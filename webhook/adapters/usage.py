@@ -150,7 +150,7 @@ def between_steps(moment: datetime, *, step: timedelta) -> datetime:
 def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
     """Join a sweep's answers by namespace and pod. No row gives None or no points, never zero use."""
     known = {name: _by_pod(answers[name], max) for name in _LARGEST}
-    life = _lives(answers["startTime"])
+    life, uids = _by_pod(answers["startTime"], max), _uids(answers["startTime"])
     cpu_points = _cpu_points(answers["cpuPoints"], _by_pod(answers["containers"], max))
     received_points = _by_pod(answers["receivedPoints"], min)
     sampled = _by_pod(answers["sampleTime"], min)
@@ -161,7 +161,7 @@ def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
         PodUsage(
             namespace=pod[0],
             name=pod[1],
-            uid=life[pod][1] if pod in life else "",
+            uids=uids.get(pod, ()),
             controller=owners.get(pod),
             cpu_peak_cores=known["cpuPeak"].get(pod),
             cpu_recent_cores=known["cpuRecent"].get(pod),
@@ -172,7 +172,7 @@ def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
             received_points=int(received_points.get(pod, 0)),
             expected_points=int(expected.get(pod, 0)),
             running_points=int(running.get(pod, 0)),
-            started_at=_moment(life[pod][0]) if pod in life else None,
+            started_at=_moment(life[pod]) if pod in life else None,
             last_sample_at=_moment(sampled[pod]) if pod in sampled else None,
         )
         for pod in sorted(named)
@@ -216,12 +216,12 @@ def _cpu_points(answer: Vector, containers: Mapping[Pod, float]) -> dict[Pod, in
     return {pod: int(value) for pod, value in least.items() if pod in containers and counted[pod] >= containers[pod]}
 
 
-def _lives(answer: Vector) -> dict[Pod, tuple[float, str]]:
-    """When the last pod of each name started, and its UID."""
-    found: dict[Pod, tuple[float, str]] = {}
-    for labels, value in answer.rows:
-        if pod := _pod(labels):
-            found[pod] = max(found.get(pod, (0.0, "")), (value, labels.get("uid", "")))
+def _uids(answer: Vector) -> dict[Pod, tuple[str, ...]]:
+    """Of every pod of each name; an old or own kube-state-metrics tells of none."""
+    found: dict[Pod, tuple[str, ...]] = {}
+    for labels, _ in answer.rows:
+        if (pod := _pod(labels)) and (uid := labels.get("uid")):
+            found[pod] = (*found.get(pod, ()), uid)
     return found
 
 

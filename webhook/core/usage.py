@@ -32,13 +32,13 @@ class PodUsage(Value, frozen=True):
     them out, and so do ``*_points`` (steps with a value of every container, or of every interface) and
     ``expected_points`` (steps at which kube-state-metrics knew the pod). ``running_points`` counts all steps of its life.
     ``controller`` is its owner as kube-state-metrics names it, also for a pod that is gone by now. Pods that followed
-    each other under one name, as those of a StatefulSet do, are one PodUsage, whose ``uid`` and ``started_at`` are the
-    last one's. ``cpu_seconds`` is what its containers have used in all, as of their last sample.
+    each other under one name, as those of a StatefulSet do, are one PodUsage: ``uids`` are those of all that
+    kube-state-metrics told of in the window, ``started_at`` is the last one's. ``cpu_seconds`` is what its containers have used in all, as of their last sample.
     """
 
     namespace: str
     name: str
-    uid: str = ""
+    uids: tuple[str, ...] = ()
     controller: ControllerRef | None = None
     cpu_peak_cores: float | None = None
     cpu_recent_cores: float | None = None
@@ -76,6 +76,11 @@ class RunningPod(Value, frozen=True):
     pod: PodFact
     usage: PodUsage | None = None
 
+    @property
+    def is_told_of(self) -> bool:
+        """Whether the usage is of this very pod, and not of another's of that name: a predecessor, or another cluster's."""
+        return self.usage is None or not self.usage.uids or self.pod.uid in self.usage.uids
+
 
 class WorkloadUsage(Value, frozen=True):
     """All that one verdict rests on: the running pods, and the predecessors of the window that are gone."""
@@ -111,8 +116,9 @@ Owners = Mapping[tuple[str, str, str], WorkloadKey]
 def by_workload(census: Census, sweep: UsageSweep, *, owners: Owners) -> dict[WorkloadKey, WorkloadUsage]:
     """Join the sweep's pods with the census', for every workload that ``owners`` knows.
 
-    A series counts for a running pod only under the namespace and name that the API server gives; a pod that is gone
-    belongs to the workload that kube-state-metrics named.
+    A series is held for a running pod's under the namespace and name that the API server gives; whether its UID is the
+    pod's as well is told by ``RunningPod.is_told_of``. A pod that is gone belongs to the workload that
+    kube-state-metrics named.
     """
     known = {(usage.namespace, usage.name): usage for usage in sweep.pods}
     running: defaultdict[WorkloadKey, list[RunningPod]] = defaultdict(list)
