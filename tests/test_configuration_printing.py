@@ -26,6 +26,7 @@ prometheus:
   headerFiles: {X-Api-Key: /etc/key}
   parameters: {partial_response: false}
   clusterLabel: {name: cluster, value: eu-1}
+  jobs: {cadvisor: kubelet, nodeExporter: [node-exporter, agent]}
   certFile: /etc/tls.crt
   keyFile: /etc/tls.key
   queries: {cpuRecent: "sum by (namespace, pod) (rate(container_cpu_usage_seconds_total{$cluster}[$leaveWindow]))"}

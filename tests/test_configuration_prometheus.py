@@ -17,6 +17,7 @@ prometheus:
   headerFiles: {X-Api-Key: /etc/p/key}
   parameters: {partial_response: false, nocache: 1, "replicaLabels[]": [a, b]}
   clusterLabel: {name: cluster, value: eu-1}
+  jobs: {cadvisor: kubelet, kubeStateMetrics: [ksm, ksm-2]}
   queries: {cpuRecent: "sum by (namespace, pod) (rate(x{$cluster}[$leaveWindow]))"}
 """
 
@@ -34,6 +35,7 @@ def test_all_of_it_is_read_into_values():
     assert found.parameters == {"partial_response": ("false",), "nocache": ("1",), "replicaLabels[]": ("a", "b")}
     assert found.dialect.cluster == ClusterLabel("cluster", "eu-1")
     assert found.dialect.own.keys() == {"cpuRecent"}
+    assert found.dialect.jobs == {"cadvisor": ("kubelet",), "kubeStateMetrics": ("ksm", "ksm-2")}
 
 
 @pytest.mark.fault(67)
@@ -46,6 +48,7 @@ prometheus:
   headerFiles: [a]
   parameters: {partial_respons: false, dedup: maybe, limit: 5}
   clusterLabel: {name: a-b, valu: x}
+  jobs: {cadviser: kubelet, kubeStateMetrics: [], nodeExporter: 5}
   queries: {cpuPek: up, cpuPeak: "up[$windw] or vector(0)", owner: ""}
 """
     told = [fault.partition(":")[0] for fault in faults(text)]
@@ -58,6 +61,9 @@ prometheus:
         "prometheus.headers.Authorization",
         "prometheus.headers.Host",
         "prometheus.headers.X-Scope-OrgID",
+        "prometheus.jobs.cadviser",
+        "prometheus.jobs.kubeStateMetrics",
+        "prometheus.jobs.nodeExporter",
         "prometheus.parameters.dedup",
         "prometheus.parameters.limit",
         "prometheus.parameters.partial_respons",

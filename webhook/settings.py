@@ -1,5 +1,6 @@
 """Settings: read once, whole, with all faults told together."""
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from urllib.parse import urlsplit
 
 from webhook.errors import ConfigurationError
 from webhook.wire.prometheus_request import header_faults, parameter_faults
-from webhook.wire.promql import ClusterLabel, Dialect, own_faults
+from webhook.wire.promql import SOURCES, ClusterLabel, Dialect, own_faults
 from webhook.wire.promql_text import LABEL_NAME
 
 MEBIBYTE = 1024 * 1024
@@ -78,7 +79,7 @@ class PrometheusSettings:
     ``deadline_seconds`` bounds each query as a whole, ``max_body_bytes`` its answer, packed and unpacked.
     ``concurrency`` queries are under way at once. What is secret is sent over plain HTTP only with
     ``allow_insecure_credentials``. ``header_files`` are headers whose values stand in files; ``parameters`` go with
-    every query, by name the values; ``queries`` replace ours by name.
+    every query, by name the values; ``jobs`` are scrape jobs by source; ``queries`` replace ours by name.
     """
 
     url: str
@@ -92,6 +93,7 @@ class PrometheusSettings:
     header_files: Mapping[str, Path] = field(default_factory=dict)
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cluster_label: ClusterLabel | None = None
+    jobs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     queries: Mapping[str, str] = field(default_factory=dict)
     deadline_seconds: float = 10.0
     max_body_bytes: int = 64 * 1024 * 1024
@@ -101,7 +103,7 @@ class PrometheusSettings:
     @property
     def dialect(self) -> Dialect:
         """What its queries are written with."""
-        return Dialect(self.cluster_label, self.queries)
+        return Dialect(self.cluster_label, self.queries, self.jobs)
 
 
 def prometheus_faults(settings: PrometheusSettings) -> list[str]:
@@ -111,6 +113,7 @@ def prometheus_faults(settings: PrometheusSettings) -> list[str]:
     found += parameter_faults(settings.parameters)
     if settings.cluster_label and (fault := cluster_label_fault(settings.cluster_label)):
         found.append(f"clusterLabel{fault}")
+    found += [f"jobs{fault}" for fault in job_faults(settings.jobs)]
     clustered = settings.cluster_label is not None
     found += [f"queries{fault}" for fault in own_faults(settings.queries, clustered=clustered)]
     limits = {"deadlineSeconds": settings.deadline_seconds, "maxBodyBytes": settings.max_body_bytes}
@@ -146,6 +149,29 @@ def _trust_faults(settings: PrometheusSettings) -> Iterator[str]:
         yield "username, passwordFile: one without the other; expected both or neither"
     if bool(settings.cert_file) != bool(settings.key_file):
         yield "certFile, keyFile: one without the other; expected both or neither"
+
+
+def job_faults(jobs: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """What is wrong with scrape jobs by source, each as ``.source: found; expected``."""
+    known = sorted(SOURCES.values())
+    for source, names in jobs.items():
+        if source not in known:
+            near = difflib.get_close_matches(source, known, n=1)
+            yield f".{source[:80]}: unknown source; " + (
+                f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            )
+        elif not names or not all(names):
+            yield f".{source}: empty; expected what the label job says, such as kubelet"
+        else:
+            yield from (f".{source}: {name[:80]!r}; expected text" for name in names if not _is_text(name))
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def cluster_label_fault(label: ClusterLabel) -> str:

@@ -56,10 +56,10 @@ def whole():
     }
 
 
-def found(cluster=None, refused=None, now=NOW, dated=True, **changed):
+def found(cluster=None, refused=None, now=NOW, dated=True, jobs=None, **changed):
     answers = {name: row for name, row in (whole() | changed).items() if name not in (refused or {})}
     told = Answers(answers, refused or {}, evaluated_at=NOW, answered_at=NOW if dated else None)
-    return examine(told, Asked(USES, POLICY, cluster), now=now)
+    return examine(told, Asked(USES, POLICY, cluster, jobs or {}), now=now)
 
 
 def codes(tested):
@@ -122,6 +122,22 @@ def test_a_cluster_that_no_node_carries_is_the_only_thing_told():
     tested = found(("cluster", "asia"), **empty, clusters=rows(({"cluster": "eu"}, 1), ({"cluster": "us"}, 1)))
     assert codes(tested) == ["cluster-unmatched", "own-query-empty"]
     assert tested.findings[0].sentence == 'no node carries cluster="asia"; there are eu, us'
+
+
+@pytest.mark.parametrize(
+    ("source", "probes", "severity"),
+    [
+        ("cadvisor", {"cpu": (), "cpuContainers": (), "runningWithCpu": ()}, Severity.ERROR),
+        ("kubeStateMetrics", {"running": (), "runningWithCpu": ()}, Severity.ERROR),
+        ("nodeExporter", {"exporterNodes": ()}, Severity.WARNING),
+    ],
+)
+def test_a_scrape_job_that_holds_nothing_is_named_with_its_source(source, probes, severity):
+    tested = found(jobs={source: ("kublet",)}, **probes)
+    told = [f for f in tested.findings if f.code is Code.JOB_UNMATCHED]
+    assert [(f.subject, f.severity) for f in told] == [(source, severity)]
+    assert "scrape job kublet" in told[0].sentence
+    assert codes(found(jobs=dict.fromkeys(["cadvisor", "kubeStateMetrics", "nodeExporter"], ("a",)))) == []
 
 
 def test_the_right_cluster_of_several_is_no_finding():

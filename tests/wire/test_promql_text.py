@@ -32,6 +32,26 @@ def test_a_quoted_text_never_ends_before_its_end(text):
     assert (token.kind, "\n" in token.text) == ("string", False)
 
 
+def test_metrics_are_held_to_the_scrape_job_of_their_source_and_others_are_not():
+    dialect = Dialect(jobs={"cadvisor": ("kubelet",), "kubeStateMetrics": ("ksm", "k.s|m")})
+    queries = sweep_queries(IdlePolicy(), dialect) | promql.node_queries(IdlePolicy(), dialect)
+    for name, text in queries.items():
+        for selector in promql_text.selectors(text):
+            wanted = {"container": 'job="kubelet"', "kube": 'job=~"ksm|k\\\\.s\\\\|m"', "node": "up"}[
+                selector.name.split("_")[0]
+            ]
+            assert (wanted in selector.matchers) == (wanted != "up"), (name, selector)
+    rule = "node_namespace_pod_container:container_cpu_usage_seconds_total:sum_rate5m"
+    assert promql.scoped(f"{rule} + mine", dialect) == f"{rule} + mine"
+
+
+@given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=3))
+def test_a_choice_of_values_is_one_matcher_whatever_they_say(values):
+    kinds = [(token.kind, token.text) for token in promql_text.tokens(promql_text.one_of("job", values))]
+    assert [text for kind, text in kinds if kind != "string"] in (["job", "="], ["job", "=", "~"])
+    assert kinds[-1][0] == "string"
+
+
 def test_half_a_surrogate_pair_is_no_text():
     with pytest.raises(ValueError, match="surrogate"):
         promql_text.quoted("\ud800")

@@ -65,7 +65,7 @@ class Prometheus:
 
     def self_test(self, policy: IdlePolicy, *, now: datetime) -> SelfTest:
         """Find out what it can tell and what not. Whatever goes wrong is a finding, and raises nothing."""
-        asked = Asked(query_uses(policy, self._dialect), policy, self._dialect.cluster)
+        asked = Asked(query_uses(policy, self._dialect), policy, self._dialect.cluster, self._dialect.jobs)
         try:
             clock = self._transport.query("time()")
             at = decode_time(clock.body)

@@ -81,6 +81,7 @@ PROMETHEUS: dict[str, tuple[str, Reader]] = {
     "headerFiles": ("header_files", prometheus.header_files),
     "parameters": ("parameters", prometheus.parameters),
     "clusterLabel": ("cluster_label", prometheus.cluster_label),
+    "jobs": ("jobs", prometheus.jobs),
     "queries": ("queries", prometheus.queries),
     "deadlineSeconds": ("deadline_seconds", read.number(0.1, 600, "seconds from 0.1 to 600")),
     "maxBodyBytes": ("max_body_bytes", read.whole_number(1024, 1 << 31)),

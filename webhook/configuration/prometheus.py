@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from webhook.configuration.readers import FaultError
 from webhook.errors import ConfigurationError
-from webhook.settings import cluster_label_fault
+from webhook.settings import cluster_label_fault, job_faults
 from webhook.wire.prometheus_request import header_faults, parameter_faults
 from webhook.wire.promql import ClusterLabel, own_faults
 
@@ -44,6 +44,13 @@ def parameters(value: Any) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def jobs(value: Any) -> dict[str, tuple[str, ...]]:
+    """One scrape job or a list of them by source."""
+    found, faults = _each(value, _names, "scrape jobs by source, such as {cadvisor: kubelet}")
+    _refuse([*faults, *job_faults(found)])
+    return found
+
+
 def queries(value: Any) -> dict[str, str]:
     """PromQL by the name of a query. Whether ``$cluster`` may be used is told where the cluster's label is known."""
     found, faults = _each(value, _text, "queries by name, see docs/prometheus.md")
@@ -64,6 +71,11 @@ def _each(value: Any, read: Callable[[Any], T | None], example: str) -> tuple[di
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    several = value if isinstance(value, list) else [value]
+    return tuple(several) if all(isinstance(one, str) for one in several) else None
 
 
 def _form(value: Any) -> tuple[str, ...] | None:

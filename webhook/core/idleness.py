@@ -187,7 +187,9 @@ def _pod_doubts(running: RunningPod, evaluated_at: datetime, policy: IdlePolicy)
         yield Doubt(code=Code.MISSING, reason=f"pod {pod.name} runs, but its start is not known")
         return
     if not running.is_told_of:
-        reason = f"Prometheus knows another pod named {pod.name} and not this one yet: a predecessor, or another cluster's"
+        reason = (
+            f"Prometheus knows another pod named {pod.name} and not this one yet: a predecessor, or another cluster's"
+        )
         yield Doubt(code=Code.STRANGER, reason=reason)
     if evaluated_at - pod.started_at < startup(policy):
         return

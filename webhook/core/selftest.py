@@ -42,6 +42,7 @@ class Code(StrEnum):
     SCRAPE_FASTER = "scrape-faster"
     SEVERAL_CLUSTERS = "several-clusters"
     CLUSTER_UNMATCHED = "cluster-unmatched"
+    JOB_UNMATCHED = "job-unmatched"
     DUPLICATES = "duplicates"
     NO_NODE_LOAD = "no-node-load"
     NODE_JOIN = "node-join"
@@ -118,11 +119,15 @@ class Answers(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What was asked: the queries of the sweeps, the policy they are for, and the cluster's label as (name, value)."""
+    """What was asked: the queries of the sweeps, the policy they are for, and the cluster's label as (name, value).
+
+    ``jobs`` are the scrape jobs that metrics are held to, by source.
+    """
 
     uses: tuple[QueryUse, ...]
     policy: IdlePolicy
     cluster: tuple[str, str] | None = None
+    jobs: Mapping[str, tuple[str, ...]] = {}
 
 
 CLUSTER_LABELS = ("cluster", "cluster_name", "cluster_id", "k8s_cluster", "k8s_cluster_name", "kubernetes_cluster")

@@ -192,13 +192,32 @@ def _cadvisor_labels(view: _View) -> Iterator[Finding]:
         (_CPU, "cpu", "namespace, pod and container"),
         (_RECEIVED, "received", "namespace, pod and interface"),
     ):
-        if view.has(metric) and view.count(probe) == 0:
+        if view.has(metric) and view.count(probe) == 0 and not view.asked.jobs.get("cadvisor"):
             yield _finding(
                 Code.CADVISOR_LABELS,
                 Severity.ERROR,
                 f"{metric} is there, but no series of it carries {needed}",
                 "scrape with honor_labels: true, and look for relabelling that drops or renames these labels",
                 subject=metric,
+            )
+
+
+def _jobs(view: _View) -> Iterator[Finding]:
+    """Sources that are there, and of which the named jobs hold nothing."""
+    if _is_unmatched(view):
+        return
+    for source, metric, probe, severity in (
+        ("cadvisor", _CPU, "cpu", Severity.ERROR),
+        ("kubeStateMetrics", "kube_pod_status_phase", "running", Severity.ERROR),
+        ("nodeExporter", "node_memory_MemAvailable_bytes", "exporterNodes", Severity.WARNING),
+    ):
+        if (jobs := view.asked.jobs.get(source)) and view.has(metric) and view.count(probe) == 0:
+            yield _finding(
+                Code.JOB_UNMATCHED,
+                severity,
+                f"{metric} is there, but no series of the scrape job {_some(list(jobs))} is fit for use",
+                f"set prometheus.jobs.{source} to what the label job says there, or leave it out",
+                subject=source,
             )
 
 
@@ -427,6 +446,7 @@ _CHECKS: tuple[Callable[[_View], Iterator[Finding]], ...] = (
     _clusters,
     _metrics,
     _cadvisor_labels,
+    _jobs,
     _kube_labels,
     _pods,
     _copies,

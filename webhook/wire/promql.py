@@ -10,7 +10,8 @@ once, at their largest. Rates are taken per series before anything is added up, 
 counter reset costs nothing.
 
 Each query is a template with macros, which an operator may replace by name; a matcher for the
-cluster goes into every selector of every query, theirs and ours.
+cluster goes into every selector of every query, theirs and ours, and one for the scrape job into
+those of metrics that we know the source of.
 """
 
 import difflib
@@ -43,10 +44,15 @@ class ClusterLabel(NamedTuple):
 
 
 class Dialect(NamedTuple):
-    """What the configuration says of the queries: the cluster they are for, and those that an operator wrote."""
+    """What the configuration says of the queries: the cluster they are for, and those that an operator wrote.
+
+    ``jobs`` are scrape jobs by source: whoever may let labels of theirs stand (``honor_labels``) may name another's pod,
+    and a series of theirs would fill the gaps of the real one.
+    """
 
     cluster: ClusterLabel | None = None
     own: Mapping[str, str] = {}
+    jobs: Mapping[str, tuple[str, ...]] = {}
 
 
 CPU = 'container_cpu_usage_seconds_total{pod!="",container!="",container!="POD"}'
@@ -129,6 +135,13 @@ NODES: dict[str, Template] = {
 """What nodes use: by node-exporter, and by cAdvisor where that cannot be joined to a node."""
 
 TEMPLATES = SWEEP | NODES
+SOURCES = {"container_": "cadvisor", "kube_": "kubeStateMetrics", "node_": "nodeExporter"}
+"""Who serves the metrics that our own queries read, by the beginning of their names."""
+_SOURCE_OF = {
+    metric: SOURCES[f"{metric.partition('_')[0]}_"]
+    for template in TEMPLATES.values()
+    for metric in promql_text.metrics(template.text)
+}
 MACROS = ("window", "step", "rateWindow", "leaveWindow", "startup")
 """Those that every query may use; ``$cluster`` only where a cluster's label is configured."""
 
@@ -144,8 +157,14 @@ def node_queries(policy: IdlePolicy, dialect: Dialect = Dialect()) -> dict[str, 
 
 
 def scoped(text: str, dialect: Dialect) -> str:
-    """A query of ours that knows no macros, held to the cluster."""
-    return promql_text.within(text, dialect.cluster.matcher) if dialect.cluster else text
+    """A query without macros, held to the cluster and to its metrics' scrape jobs."""
+
+    def by_job(metric: str) -> str:
+        jobs = dialect.jobs.get(_SOURCE_OF.get(metric, ""))
+        return promql_text.one_of("job", jobs) if jobs else ""
+
+    held = promql_text.within_each(text, by_job)
+    return promql_text.within(held, dialect.cluster.matcher) if dialect.cluster else held
 
 
 def own_faults(own: Mapping[str, str], *, clustered: bool) -> list[str]:

@@ -6,7 +6,7 @@ no PromQL passes through it, and Prometheus then refuses the query, which makes 
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 LONGEST_QUERY = 16 * 1024
@@ -65,6 +65,7 @@ _BANNED_WORDS = {
     "offset": "reads another time than the sweep's",
 }
 _ZERO = re.compile(r"(?:0[xX]0+|[0.]+)(?:[eE][+-]?[0-9]+)?(?:ms|[smhdwy])?")
+_RE2_MARKS = frozenset(r"\.+*?()|[]{}^$-")
 _ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -121,6 +122,18 @@ def matcher(name: str, value: str) -> str:
     return f"{name}={quoted(value)}"
 
 
+def one_of(name: str, values: Sequence[str]) -> str:
+    """``name="value"``, or a regular expression of exactly these values. Raises ValueError as ``matcher`` does."""
+    if len(values) == 1:
+        return matcher(name, values[0])
+    return f"{name}=~{quoted('|'.join(map(_literal, values)))}"
+
+
+def _literal(value: str) -> str:
+    """As RE2 takes it for itself and nothing else."""
+    return "".join(f"\\{letter}" if letter in _RE2_MARKS else letter for letter in value)
+
+
 def expand(text: str, macros: Mapping[str, str]) -> str:
     """Put macros in their values' places, outside of strings and comments; unknown ones stay, see ``faults``."""
     return "".join(
@@ -166,10 +179,17 @@ def _closing(read: list[Token], index: int) -> int:
 
 def within(text: str, condition: str) -> str:
     """The query with ``condition``, a matcher, in every selector; one that has it already has it twice, at no cost."""
+    return within_each(text, lambda _: condition)
+
+
+def within_each(text: str, condition_of: Callable[[str], str]) -> str:
+    """The query with a matcher in each selector, by its metric's name; an empty one leaves the selector as it is."""
     pieces, done = [], 0
     for selector in selectors(text):
         pieces.append(text[done : selector.matchers_at])
         done = selector.matchers_at
+        if not (condition := condition_of(selector.name)):
+            continue
         if not selector.has_braces:
             pieces.append("{" + condition + "}")
         else:
