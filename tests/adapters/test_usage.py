@@ -20,6 +20,7 @@ import trustme
 
 from webhook.adapters.usage import Prometheus, PrometheusSettings, between_steps, pods_of
 from webhook.core.policy import IdlePolicy
+from webhook.core.usage import PodLife
 from webhook.errors import ConfigurationError, UsageUnavailable
 from webhook.wire.prometheus import Row, Vector
 
@@ -37,9 +38,11 @@ def vector(*rows):
 OWNER = {"owner_kind": "ReplicaSet", "owner_name": "nginx-demo-7d9c5b8f6d"}
 # The first that is found in a query tells its answer.
 HEALTHY = {
+    'owner_kind="Job"': (POD | {"container": "app"}, 1.5),
+    "count(kube_pod_start_time)": ({}, 60),
     "kube_pod_owner": (POD | {"uid": "u"} | OWNER, 1),
     "last_over_time(kube_pod_start_time": (POD | {"uid": "u"}, START.timestamp()),
-    "kube_pod_container_info": (POD, 1),
+    "kube_pod_container_info": (POD | {"container": "app"}, 1),
     "timestamp(": (POD, NOW.timestamp() - 20),
     "count_over_time": (POD | {"container": "app", "uid": "u"}, 60),
     "sum_over_time": (POD | {"uid": "u"}, 60),
@@ -146,7 +149,7 @@ def test_a_whole_sweep_is_joined_into_pods(stub):
 
 def test_every_query_of_a_sweep_is_a_post_for_one_moment_and_their_number_is_constant(stub):
     told = sweep(stub.url)
-    assert told.queries == len(stub.queries()) == 14
+    assert told.queries == len(stub.queries()) == 15
     forms = [form for path, _, form in stub.asked if path == "/api/v1/query"]
     assert {form["time"][0] for form in forms if form["query"] != ["time()"]} == {f"{NOW.timestamp():.3f}"}
     assert {form["timeout"][0] for form in forms} == {"5000ms"}
@@ -337,7 +340,7 @@ def test_a_body_beyond_the_cap_is_given_up(stub):
     ids=["error", "warnings", "matrix"],
 )
 def test_one_odd_answer_among_good_ones_fails_the_whole_sweep(stub, odd, code):
-    stub.answer = lambda query: odd if "kube_pod_owner" in query else whole(query)
+    stub.answer = lambda query: odd if "owner_is_controller" in query else whole(query)
     failure = trouble(stub.url)
     assert failure.code == code
     assert "query owner" in str(failure)
@@ -372,23 +375,64 @@ def test_of_two_values_for_one_pod_the_larger_use_and_the_fewer_points_count():
     one = Vector((Row(POD, 1),), 0)
     names = (
         "cpuRecent",
-        "cpuSeconds",
         "receivedPeak",
         "receivedRecent",
         "sampleTime",
         "expectedPoints",
         "runningPoints",
     )
-    names += ("startTime", "owner", "containers")
-    answers = dict.fromkeys(names, one) | {"cpuPeak": twice, "cpuPoints": points, "receivedPoints": points}
+    names += ("startTime", "owner")
+    app = Vector((Row(POD | {"container": "app"}, 1),), 0)
+    answers = dict.fromkeys(names, one) | {"containers": app, "cpuSeconds": app}
+    answers |= {"cpuPeak": twice, "cpuPoints": points, "receivedPoints": points}
     (pod,) = pods_of(answers)
     assert (pod.cpu_peak_cores, pod.cpu_points, pod.received_points) == (0.5, 40, 40)
 
 
 @pytest.mark.fault(35)
-def test_a_container_without_any_series_leaves_its_pod_without_points(stub):
-    stub.answer = lambda query: vector((POD, 2)) if "kube_pod_container_info" in query else whole(query)
-    assert sweep(stub.url).pods[0].cpu_points == 0
+@pytest.mark.parametrize("needed", [("app", "proxy"), ("proxy",)])
+def test_a_container_without_any_series_leaves_its_pod_without_points_whoever_else_has_some(stub, needed):
+    told = vector(*((POD | {"container": name}, 1) for name in needed))
+    stub.answer = lambda query: told if "kube_pod_init_container_info" in query else whole(query)
+    (pod,) = sweep(stub.url).pods
+    assert (pod.cpu_points, pod.cpu_seconds) == (0, None)
+
+
+def test_a_container_that_kube_state_metrics_does_not_tell_of_takes_no_points_but_its_use_counts(stub):
+    """cAdvisor has init and ephemeral containers too, for as long as they lived."""
+    extra = {"count_over_time((max": 5, 'owner_kind="Job"': 9.0}
+
+    def answer(query):
+        for part, value in extra.items():
+            if part in query:
+                row = HEALTHY['owner_kind="Job"' if "Job" in part else "count_over_time"]
+                return vector(row, (POD | {"container": "init"}, value))
+        return whole(query)
+
+    stub.answer = answer
+    (pod,) = sweep(stub.url).pods
+    assert (pod.cpu_points, pod.cpu_seconds) == (60, 10.5)
+
+
+@pytest.mark.fault(35)
+@pytest.mark.parametrize(("rows", "untold"), [([({}, 60)], 0), ([({}, 48)], 12), ([], 60)])
+def test_steps_at_which_kube_state_metrics_told_of_nobody_are_counted(stub, rows, untold):
+    stub.answer = lambda query: vector(*rows) if "count(kube_pod_start_time)" in query else whole(query)
+    assert sweep(stub.url).untold_steps == untold
+
+
+def test_pods_that_followed_each_other_under_one_name_are_told_apart_by_their_uids(stub):
+    def answer(query):
+        by_uid = {"count_over_time((kube_pod_start_time": (20, 30), "sum_over_time": (20, 40)}
+        for part, steps in by_uid.items():
+            if part in query:
+                return vector(*((POD | {"uid": uid}, n) for uid, n in zip(("old", "u"), steps, strict=True)))
+        return whole(query)
+
+    stub.answer = answer
+    (pod,) = sweep(stub.url).pods
+    assert (pod.expected_points, pod.running_points) == (50, 60)
+    assert pod.before("u") == PodLife(expected_points=20, running_points=20)
 
 
 def test_the_clocks_of_the_answer_are_handed_on(stub):

@@ -19,6 +19,7 @@ from tests.core.usage_builders import (
 from webhook.core import readings
 from webhook.core.idleness import Code, judge
 from webhook.core.model import Evidence
+from webhook.core.usage import PodLife
 
 MINUTE = timedelta(minutes=1)
 
@@ -93,7 +94,7 @@ def test_a_running_pod_without_series_makes_the_workload_unknown():
 @pytest.mark.parametrize("young", [False, True], ids=["grown", "starting"])
 def test_figures_of_another_pod_of_that_name_prove_no_rest_but_may_show_activity(young):
     started_at = AT - MINUTE if young else AT - DAY
-    elsewhere = make_usage(uids=("uid-in-another-cluster",), started_at=started_at)
+    elsewhere = make_usage(lives={"uid-in-another-cluster": PodLife()}, started_at=started_at)
     found = verdict(make_workload_usage(make_running("old"), make_running(usage=elsewhere, started_at=started_at)))
     assert (found.evidence, found.code, found.measured) == (Evidence.UNKNOWN, Code.STRANGER, False)
     busy = msgspec.structs.replace(elsewhere, started_at=AT - DAY, cpu_recent_cores=1.0)
@@ -102,8 +103,8 @@ def test_figures_of_another_pod_of_that_name_prove_no_rest_but_may_show_activity
 
 def test_a_predecessor_under_the_same_name_takes_nothing_away_and_old_kube_state_metrics_tell_no_uid():
     name = "nginx-demo-7d9c5b8f6d-abcde"
-    for uids in (("uid-before", f"uid-{name}"), ()):
-        assert code(idle_workload(uids=uids)) is Code.IDLE
+    for lives in ({"uid-before": PodLife(), f"uid-{name}": PodLife(expected_points=60)}, {}):
+        assert code(idle_workload(lives=lives)) is Code.IDLE
 
 
 @pytest.mark.parametrize("signal", ["cpu", "received"])
@@ -116,6 +117,41 @@ def test_one_step_without_a_value_makes_the_run_unknown_whatever_the_coverage(si
 def test_a_gap_that_kube_state_metrics_shares_is_still_a_gap():
     """The API server says since when a running pod owes values."""
     assert code(idle_workload(expected_points=40, cpu_points=40, received_points=40, running_points=40)) is Code.GAP
+
+
+def test_what_a_predecessor_of_that_name_showed_does_not_fill_a_gap_that_both_exporters_share():
+    """db-0 is made anew 40 minutes ago, and Prometheus is away for 10 minutes of its life: told and owed shrink alike."""
+    started_at, name = AT - 40 * MINUTE, "db-0"
+    lives = {
+        "old": PodLife(expected_points=20, running_points=20),
+        f"uid-{name}": PodLife(expected_points=20, running_points=30),
+    }
+    whole = make_usage(name, lives=lives, started_at=started_at, expected_points=40, running_points=50)
+    gapped = msgspec.structs.replace(whole, cpu_points=40, received_points=40)
+    found = verdict(make_workload_usage(make_running(name, usage=gapped, started_at=started_at)))
+    assert (found.evidence, found.code) == (Evidence.UNKNOWN, Code.GAP)
+    assert "at 10 of 50 steps" in found.reason
+    seen = msgspec.structs.replace(whole, cpu_points=50, received_points=50)
+    assert code(make_workload_usage(make_running(name, usage=seen, started_at=started_at))) is Code.IDLE
+
+
+@pytest.mark.fault(35)
+def test_while_kube_state_metrics_told_of_nobody_a_pod_may_have_come_and_gone():
+    found = verdict(msgspec.structs.replace(idle_workload(), untold_steps=12))
+    assert (found.evidence, found.code) == (Evidence.UNKNOWN, Code.GAP)
+    assert "told of no pod at 12 steps in 60 min" in found.reason
+
+
+@pytest.mark.fault(40)
+def test_a_pod_that_starts_in_the_future_is_not_taken_for_a_young_one():
+    """Its node's clock is hours ahead: nothing that it does would count until then."""
+    idle = [make_running(f"w-{n}") for n in range(5)]
+    unseen = {"cpu_peak_cores": None, "cpu_points": 0, "received_peak_bytes_per_second": None, "received_points": 0}
+    start = AT + timedelta(hours=2)
+    busy = make_usage("w-9", started_at=start, expected_points=0, cpu_recent_cores=3.9, **unseen)
+    found = verdict(make_workload_usage(*idle, make_running("w-9", usage=busy, started_at=start)))
+    assert (found.evidence, found.code) == (Evidence.UNKNOWN, Code.CLOCK)
+    assert "pod w-9 started 120 min in the future, by its node's clock" in found.reason
 
 
 def test_points_of_a_duplicate_never_fill_another_pods_gap():

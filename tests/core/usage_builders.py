@@ -7,7 +7,7 @@ import msgspec
 from webhook.core.census import PodFact
 from webhook.core.model import ControllerRef, Resources, WorkloadKey
 from webhook.core.policy import IdlePolicy
-from webhook.core.usage import PodUsage, RunningPod, WorkloadUsage
+from webhook.core.usage import PodLife, PodUsage, RunningPod, WorkloadUsage
 
 # Off the minute, as a sweep's moment always is.
 AT = datetime(2026, 3, 5, 12, 0, 7, 123000, tzinfo=UTC)
@@ -21,7 +21,7 @@ def make_usage(name="nginx-demo-7d9c5b8f6d-abcde", *, started_at=AT - DAY, **cha
     usage = PodUsage(
         namespace="shop",
         name=name,
-        uids=(f"uid-{name}",),
+        lives={f"uid-{name}": PodLife(expected_points=60, running_points=60)},
         controller=ControllerRef(kind="ReplicaSet", name="nginx-demo-7d9c5b8f6d"),
         cpu_peak_cores=IDLE_CORES,
         cpu_recent_cores=IDLE_CORES,

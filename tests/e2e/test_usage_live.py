@@ -54,7 +54,7 @@ def test_a_pod_is_told_as_it_lives_with_its_owner_and_no_step_missing(source, na
     assert pod.controller.kind == "ReplicaSet"
     assert pod.controller.name.startswith(f"{name}-")
     assert (pod.expected_points, pod.received_points, pod.running_points) == (12, 12, 12)
-    assert pod.uids
+    assert pod.lives
     assert pod.started_at
     assert pod.last_sample_at
 

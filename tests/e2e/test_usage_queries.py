@@ -6,7 +6,7 @@ join with owners and the verdict.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -46,6 +46,14 @@ class Life:
     host_network: bool = False
     scraped: bool = True
     known: bool = True
+    uid: str = ""
+    untold: frozenset[int] = frozenset()
+    sidecars: tuple[str, ...] = ()
+    init: tuple[str, ...] = ()
+
+    @property
+    def own_uid(self) -> str:
+        return self.uid or f"uid-{self.name}"
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,10 @@ def minutes(first, last):
 SUCCESSOR = Life("web-1-b", start=45)
 # cAdvisor tells of a pod a minute longer than kube-state-metrics: backfilled series end without a stale marker.
 PREDECESSOR = Life("web-1-a", end=44)
+
+# A pod of a StatefulSet, made anew under its name.
+OUTAGE = minutes(50, 59)
+BEFORE, AFTER = Life("web-0", end=34, uid="uid-before"), Life("web-0", start=36)
 
 HISTORIES = {
     "idle": History(),
@@ -96,6 +108,15 @@ HISTORIES = {
     "nan": History([Life(nan_at=minutes(30, 40))], Code.GAP),
     "stopped-being-scraped": History([Life(missing=minutes(72, 75))], Code.STALE),
     "host-network": History([Life(host_network=True, received=lambda _: 1e6)], Code.IDLE),
+    "made-anew": History([BEFORE, AFTER], Code.IDLE),
+    # Both exporters are away: told and owed shrink alike, and what was before must not fill the gap.
+    "made-anew-and-gap": History(
+        [BEFORE, replace(AFTER, cpu=during(OUTAGE, 3.0), missing=OUTAGE, untold=OUTAGE)], Code.GAP
+    ),
+    "sidecar": History([Life(sidecars=("mesh",), cpu=lambda _: 0.004)], Code.IDLE),
+    "sidecar-stands-in": History([Life(sidecars=("mesh",), silent=frozenset({"app"}))], Code.MISSING),
+    "silent-sidecar": History([Life(sidecars=("mesh",), silent=frozenset({"mesh"}))], Code.MISSING),
+    "init-container-long-ago": History([Life(init=("migrate",), cpu=lambda _: 0.004)], Code.IDLE),
     "unknown-to-kube-state-metrics": History([Life(known=False)], Code.MISSING),
 }
 
@@ -120,25 +141,32 @@ def series(life):
     pod = {"pod": life.name}
     alive = range(max(0, life.start), (LAST if life.end is None else life.end) + 1)
     if life.known:
-        own = pod | {"uid": f"uid-{life.name}"}
+        own = pod | {"uid": life.own_uid}
+        alive = [m for m in alive if m not in life.untold]
         yield "kube_pod_start_time", own, [(m, stamp(life.start)) for m in alive]
         yield "kube_pod_status_phase", own | {"phase": "Running"}, [(m, 1) for m in alive]
         owner = {"owner_kind": "ReplicaSet", "owner_name": "web-1", "owner_is_controller": "true"}
         yield "kube_pod_owner", own | owner, [(m, 1) for m in alive]
         for container in life.containers:
             yield "kube_pod_container_info", own | {"container": container}, [(m, 1) for m in alive]
+        for container in life.sidecars:
+            always = {"container": container, "restart_policy": "Always"}
+            yield "kube_pod_init_container_info", own | always, [(m, 1) for m in alive]
+        for container in life.init:
+            yield "kube_pod_init_container_info", own | {"container": container}, [(m, 1) for m in alive]
     if not life.scraped:
         return
     last = LAST if life.end is None else life.end + 1
     scraped = [m for m in range(max(0, life.start), last + 1) if m not in life.missing]
     for job in life.jobs:
-        for container in sorted(set(life.containers) - life.silent):
-            labels = pod | {"container": container, "job": job, "id": f"/{life.name}/{container}"}
-            yield "container_cpu_usage_seconds_total", labels, counter(life, life.cpu, scraped)
+        for container in sorted({*life.containers, *life.sidecars, *life.init} - life.silent):
+            labels = pod | {"container": container, "job": job, "id": f"/{life.own_uid}/{container}"}
+            lived = scraped[:3] if container in life.init else scraped
+            yield "container_cpu_usage_seconds_total", labels, counter(life, life.cpu, lived)
         # The pod's own cgroup, which would count everything twice.
-        whole = pod | {"container": "", "job": job, "id": f"/{life.name}"}
+        whole = pod | {"container": "", "job": job, "id": f"/{life.own_uid}"}
         yield "container_cpu_usage_seconds_total", whole, counter(life, life.cpu, scraped)
-        network = pod | {"interface": "eth0", "job": job}
+        network = pod | {"interface": "eth0", "job": job, "id": f"/{life.own_uid}"}
         yield "container_network_receive_bytes_total", network, counter(life, life.received, scraped)
 
 
@@ -174,7 +202,7 @@ def fact(namespace, life):
     return PodFact(
         namespace=namespace,
         name=life.name,
-        uid=f"uid-{life.name}",
+        uid=life.own_uid,
         controller=REPLICASET,
         phase="Running",
         host_network=life.host_network,

@@ -4,28 +4,26 @@ All queries of a sweep are evaluated for one moment, taken from Prometheus' own 
 any one that fails fails the sweep: half a sweep would show pods that do nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from webhook.adapters.prometheus_http import Transport
 from webhook.adapters.prometheus_settings import PrometheusSettings
+from webhook.adapters.usage_pods import instant, pods_of, untold_steps
 from webhook.adapters.usage_signals import of_workloads, with_signals
-from webhook.core.model import ControllerRef
 from webhook.core.nodejoin import KnownNodes, known_nodes, node_of
 from webhook.core.policy import IdlePolicy
 from webhook.core.selftest import Answers, Asked, SelfTest
 from webhook.core.selftest_checks import examine
-from webhook.core.usage import NodeSample, NodeUsage, PodUsage, UsageSweep
+from webhook.core.usage import NodeSample, NodeUsage, UsageSweep
 from webhook.errors import UsageUnavailable
 from webhook.wire.prometheus import Vector, decode_time, decode_vector, decode_version
 from webhook.wire.promql import node_queries, sweep_queries
 from webhook.wire.promql_probes import probe_queries, query_uses
 from webhook.wire.promql_signals import signal_queries
 
-__all__ = ["Prometheus", "PrometheusSettings"]
-
-Pod = tuple[str, str]
+__all__ = ["Prometheus", "PrometheusSettings", "pods_of"]
 
 
 class Prometheus:
@@ -55,6 +53,7 @@ class Prometheus:
             workloads=of_workloads(answers, policy.signals),
             queries=1 + len(answers),
             dropped=sum(answer.dropped for answer in answers.values()),
+            untold_steps=untold_steps(answers["toldPoints"], moment, policy),
             prometheus_version=self.version(),
         )
 
@@ -144,103 +143,6 @@ def between_steps(moment: datetime, *, step: timedelta) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
 
 
-# --- pods
-
-
-def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
-    """Join a sweep's answers by namespace and pod. No row gives None or no points, never zero use."""
-    known = {name: _by_pod(answers[name], max) for name in _LARGEST}
-    life, uids = _by_pod(answers["startTime"], max), _uids(answers["startTime"])
-    cpu_points = _cpu_points(answers["cpuPoints"], _by_pod(answers["containers"], max))
-    received_points = _by_pod(answers["receivedPoints"], min)
-    sampled = _by_pod(answers["sampleTime"], min)
-    expected, running = _summed(answers["expectedPoints"]), _summed(answers["runningPoints"])
-    named: set[Pod] = set().union(*known.values(), life, expected, running)
-    owners = _owners(answers["owner"])
-    return tuple(
-        PodUsage(
-            namespace=pod[0],
-            name=pod[1],
-            uids=uids.get(pod, ()),
-            controller=owners.get(pod),
-            cpu_peak_cores=known["cpuPeak"].get(pod),
-            cpu_recent_cores=known["cpuRecent"].get(pod),
-            cpu_points=cpu_points.get(pod, 0),
-            cpu_seconds=known["cpuSeconds"].get(pod),
-            received_peak_bytes_per_second=known["receivedPeak"].get(pod),
-            received_recent_bytes_per_second=known["receivedRecent"].get(pod),
-            received_points=int(received_points.get(pod, 0)),
-            expected_points=int(expected.get(pod, 0)),
-            running_points=int(running.get(pod, 0)),
-            started_at=_moment(life[pod]) if pod in life else None,
-            last_sample_at=_moment(sampled[pod]) if pod in sampled else None,
-        )
-        for pod in sorted(named)
-    )
-
-
-_LARGEST = ("cpuPeak", "cpuRecent", "cpuSeconds", "receivedPeak", "receivedRecent")
-
-
-def _pod(labels: Mapping[str, str]) -> Pod | None:
-    namespace, name = labels.get("namespace", ""), labels.get("pod", "")
-    return (namespace, name) if namespace and name else None
-
-
-def _by_pod(answer: Vector, choose: Callable[[float, float], float]) -> dict[Pod, float]:
-    """By pod; of two values for one, the one that argues for less change is chosen by the caller."""
-    found: dict[Pod, float] = {}
-    for labels, value in answer.rows:
-        if pod := _pod(labels):
-            found[pod] = choose(found[pod], value) if pod in found else value
-    return found
-
-
-def _summed(answer: Vector) -> dict[Pod, float]:
-    """Added over the UIDs of one name: pods of a StatefulSet follow each other under it."""
-    found: dict[Pod, float] = {}
-    for labels, value in answer.rows:
-        if pod := _pod(labels):
-            found[pod] = found.get(pod, 0.0) + value
-    return found
-
-
-def _cpu_points(answer: Vector, containers: Mapping[Pod, float]) -> dict[Pod, int]:
-    """Steps at which every container had a value; none while one that kube-state-metrics knows has none at all."""
-    least: dict[Pod, float] = {}
-    counted: dict[Pod, int] = {}
-    for labels, value in answer.rows:
-        if pod := _pod(labels):
-            least[pod] = min(least.get(pod, value), value)
-            counted[pod] = counted.get(pod, 0) + 1
-    return {pod: int(value) for pod, value in least.items() if pod in containers and counted[pod] >= containers[pod]}
-
-
-def _uids(answer: Vector) -> dict[Pod, tuple[str, ...]]:
-    """Of every pod of each name; an old or own kube-state-metrics tells of none."""
-    found: dict[Pod, tuple[str, ...]] = {}
-    for labels, _ in answer.rows:
-        if (pod := _pod(labels)) and (uid := labels.get("uid")):
-            found[pod] = (*found.get(pod, ()), uid)
-    return found
-
-
-def _owners(answer: Vector) -> dict[Pod, ControllerRef]:
-    rows = ((_pod(labels), labels) for labels, _ in answer.rows)
-    return {
-        pod: ControllerRef(kind=labels["owner_kind"], name=labels["owner_name"])
-        for pod, labels in rows
-        if pod and labels.get("owner_kind") and labels.get("owner_name")
-    }
-
-
-def _moment(seconds: float) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(seconds, tz=UTC)
-    except (OverflowError, OSError, ValueError):
-        return None
-
-
 # --- nodes
 
 _SOURCES = (
@@ -262,7 +164,7 @@ def nodes_of(answers: Mapping[str, Vector]) -> NodeUsage:
         joined += len(answers[cpu].rows) - by_node[0].pop("", (0, 0.0))[0]
         for node in by_node[0].keys() & by_node[1].keys() & by_node[2].keys():
             values = [table[node][1] for table in by_node]
-            sampled_at = _moment(values[2])
+            sampled_at = instant(values[2])
             if node not in samples and sampled_at:
                 samples[node] = NodeSample(
                     node=node, cpu_cores=values[0], memory_bytes=values[1], sampled_at=sampled_at, source=source

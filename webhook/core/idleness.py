@@ -171,6 +171,12 @@ def doubts(usage: WorkloadUsage, measures: Iterable[Measure], *, policy: IdlePol
         yield from _pod_doubts(running, usage.evaluated_at, policy)
     for measure in measures:
         yield from _measure_doubts(measure, policy)
+    if usage.untold_steps:
+        reason = (
+            f"kube-state-metrics told of no pod at {usage.untold_steps} steps in {_span(policy.window)}: "
+            "what came and went then is not known"
+        )
+        yield Doubt(code=Code.GAP, reason=reason)
 
 
 def _age_doubts(usage: WorkloadUsage, policy: IdlePolicy) -> Iterator[Doubt]:
@@ -191,6 +197,10 @@ def _pod_doubts(running: RunningPod, evaluated_at: datetime, policy: IdlePolicy)
             f"Prometheus knows another pod named {pod.name} and not this one yet: a predecessor, or another cluster's"
         )
         yield Doubt(code=Code.STRANGER, reason=reason)
+    if pod.started_at - evaluated_at > policy.max_clock_skew:
+        # The node's clock is ahead. Such a pod is young until then, and nothing that it does would count.
+        ahead = _span(pod.started_at - evaluated_at)
+        yield Doubt(code=Code.CLOCK, reason=f"pod {pod.name} started {ahead} in the future, by its node's clock")
     if evaluated_at - pod.started_at < startup(policy):
         return
     if usage is None:

@@ -188,17 +188,20 @@ class _Reader(NamedTuple):
         )
 
     def running(self, running: RunningPod) -> Reading:
-        """Of a running pod: it owes a value since the start that the API server tells, whatever was missed before."""
+        """Of a running pod: it owes a value since the start that the API server tells, whatever was missed before it."""
         pod, at = running.usage or _nothing(running), self.usage.evaluated_at
         reading = msgspec.structs.replace(self.gone(pod), sampled_at=pod.last_sample_at)
         started_at = running.pod.started_at
         if started_at is None:
             return reading
+        # A gap of both exporters shortens what is told and what is owed alike: only the API server's start is whole.
+        # What a predecessor of that name showed must not fill it.
+        before = pod.before(running.pod.uid)
         return msgspec.structs.replace(
             reading,
             recent=_settled(started_at, reading.recent, at, self.policy),
-            expected=max(reading.expected, expected_steps(started_at, at, self.policy)),
-            running=max(reading.running, running_steps(started_at, at, self.policy)),
+            expected=max(reading.expected, before.expected_points + expected_steps(started_at, at, self.policy)),
+            running=max(reading.running, before.running_points + running_steps(started_at, at, self.policy)),
         )
 
 

@@ -26,6 +26,8 @@ from webhook.core.selftest import (
 
 _CPU = "container_cpu_usage_seconds_total"
 _RECEIVED = "container_network_receive_bytes_total"
+_OPTIONAL = frozenset({"kube_pod_init_container_info"})
+"""Metrics that a healthy cluster may have no series of: not every one runs a pod with an init container."""
 _MOST_NAMED = 5
 _GOOD_SHARE = 0.95
 _SLACK = 1.15
@@ -37,9 +39,7 @@ def examine(answers: Answers, asked: Asked, *, now: datetime) -> SelfTest:
     """Findings, worst first, and what the sweeps will ask. ``now`` is our own clock."""
     present = _by_name(answers.rows.get("presence"))
     uses = tuple(
-        msgspec.structs.replace(
-            use, missing=() if present is None else tuple(m for m in use.metrics if m not in present)
-        )
+        msgspec.structs.replace(use, missing=() if present is None else _missing(use.metrics, present))
         for use in asked.uses
     )
     sources = _node_sources(answers)
@@ -57,6 +57,10 @@ def examine(answers: Answers, asked: Asked, *, now: datetime) -> SelfTest:
         node_sources=sources,
         queries=uses,
     )
+
+
+def _missing(metrics: Iterable[str], present: Mapping[str, float]) -> tuple[str, ...]:
+    return tuple(metric for metric in metrics if metric not in present and metric not in _OPTIONAL)
 
 
 class _View:

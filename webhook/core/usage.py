@@ -1,7 +1,7 @@
 """What Prometheus told of pods and nodes in one sweep, typed, with absence kept apart from zero."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from webhook.core.census import Census, PodFact
@@ -17,11 +17,22 @@ class SignalSample(Value, frozen=True):
 
 
 class WorkloadSignals(Value, frozen=True):
-    """The users' own signals that speak of a workload as a whole, by the signal's name."""
+    """The users' own signals that speak of a workload as a whole, by the signal's name.
+
+    ``kind`` is empty where the signal does not tell it, which suffices while one kind alone has a workload of that name.
+    """
 
     namespace: str
     workload: str
+    kind: str = ""
     signals: dict[str, SignalSample] = {}
+
+
+class PodLife(Value, frozen=True):
+    """Steps of the window at which kube-state-metrics told of one UID: past its start-up, and running at all."""
+
+    expected_points: int = 0
+    running_points: int = 0
 
 
 class PodUsage(Value, frozen=True):
@@ -32,13 +43,14 @@ class PodUsage(Value, frozen=True):
     them out, and so do ``*_points`` (steps with a value of every container, or of every interface) and
     ``expected_points`` (steps at which kube-state-metrics knew the pod). ``running_points`` counts all steps of its life.
     ``controller`` is its owner as kube-state-metrics names it, also for a pod that is gone by now. Pods that followed
-    each other under one name, as those of a StatefulSet do, are one PodUsage: ``uids`` are those of all that
-    kube-state-metrics told of in the window, ``started_at`` is the last one's. ``cpu_seconds`` is what its containers have used in all, as of their last sample.
+    each other under one name, as those of a StatefulSet do, are one PodUsage: ``lives`` are those of all that
+    kube-state-metrics told of in the window, by UID, ``started_at`` is the last one's. ``cpu_seconds`` is what all its
+    containers have used in all, as of their last sample, and None where one of them was not seen.
     """
 
     namespace: str
     name: str
-    uids: tuple[str, ...] = ()
+    lives: dict[str, PodLife] = {}
     controller: ControllerRef | None = None
     cpu_peak_cores: float | None = None
     cpu_recent_cores: float | None = None
@@ -53,12 +65,21 @@ class PodUsage(Value, frozen=True):
     last_sample_at: datetime | None = None
     signals: dict[str, SignalSample] = {}
 
+    def before(self, uid: str) -> PodLife:
+        """What the pods owed together that had this one's name before it."""
+        others = [life for other, life in self.lives.items() if other != uid]
+        return PodLife(
+            expected_points=sum(life.expected_points for life in others),
+            running_points=sum(life.running_points for life in others),
+        )
+
 
 class UsageSweep(Value, frozen=True):
     """``evaluated_at`` is the time that all queries of the sweep were evaluated for, by Prometheus' clock.
 
     ``answered_at`` is the Date header of its first answer. ``dropped`` counts values that were NaN, infinite, negative
-    or no numbers; the pods they belonged to have None there.
+    or no numbers; the pods they belonged to have None there. ``untold_steps`` are those of the window at which
+    kube-state-metrics told of no pod at all: whoever came and went then has left no trace.
     """
 
     evaluated_at: datetime
@@ -67,6 +88,7 @@ class UsageSweep(Value, frozen=True):
     workloads: tuple[WorkloadSignals, ...] = ()
     queries: int = 0
     dropped: int = 0
+    untold_steps: int = 0
     prometheus_version: str = ""
 
 
@@ -79,7 +101,7 @@ class RunningPod(Value, frozen=True):
     @property
     def is_told_of(self) -> bool:
         """Whether the usage is of this very pod, and not of another's of that name: a predecessor, or another cluster's."""
-        return self.usage is None or not self.usage.uids or self.pod.uid in self.usage.uids
+        return self.usage is None or not self.usage.lives or self.pod.uid in self.usage.lives
 
 
 class WorkloadUsage(Value, frozen=True):
@@ -92,6 +114,7 @@ class WorkloadUsage(Value, frozen=True):
     running: tuple[RunningPod, ...] = ()
     gone: tuple[PodUsage, ...] = ()
     signals: dict[str, SignalSample] = {}
+    untold_steps: int = 0
 
 
 class NodeSample(Value, frozen=True):
@@ -113,9 +136,12 @@ Owners = Mapping[tuple[str, str, str], WorkloadKey]
 """From (namespace, kind, name) of a pod's controller to its workload."""
 
 
-def by_workload(census: Census, sweep: UsageSweep, *, owners: Owners) -> dict[WorkloadKey, WorkloadUsage]:
+def by_workload(
+    census: Census, sweep: UsageSweep, *, owners: Owners, everyone: Collection[WorkloadKey] = ()
+) -> dict[WorkloadKey, WorkloadUsage]:
     """Join the sweep's pods with the census', for every workload that ``owners`` knows.
 
+    ``everyone`` are all workloads, where ``owners`` are only some: a name may be taken by another kind among them.
     A series is held for a running pod's under the namespace and name that the API server gives; whether its UID is the
     pod's as well is told by ``RunningPod.is_told_of``. A pod that is gone belongs to the workload that
     kube-state-metrics named.
@@ -134,7 +160,8 @@ def by_workload(census: Census, sweep: UsageSweep, *, owners: Owners) -> dict[Wo
             continue
         if workload := workload_of(usage.namespace, usage.controller, owners):
             gone[workload].append(usage)
-    own = {(found.namespace, found.workload): found.signals for found in sweep.workloads}
+    keys = _ordered(owners.values())
+    own = _lent(sweep.workloads, everyone or keys)
     ages = {WorkloadKey(namespace=c.namespace, kind=c.kind, name=c.name): c.created_at for c in census.controllers}
     return {
         key: WorkloadUsage(
@@ -144,10 +171,39 @@ def by_workload(census: Census, sweep: UsageSweep, *, owners: Owners) -> dict[Wo
             created_at=ages.get(key) or _eldest(running[key]),
             running=tuple(running[key]),
             gone=tuple(gone[key]),
-            signals=own.get((key.namespace, key.name), {}),
+            signals=own.get(key, {}),
+            untold_steps=sweep.untold_steps,
         )
-        for key in _ordered(owners.values())
+        for key in keys
     }
+
+
+def _lent(
+    everything: Iterable[WorkloadSignals], keys: Iterable[WorkloadKey]
+) -> dict[WorkloadKey, dict[str, SignalSample]]:
+    """Signals by workload. Where two kinds share a name, one that tells no kind could be either's, and is nobody's."""
+    named: defaultdict[tuple[str, str], list[WorkloadKey]] = defaultdict(list)
+    for key in keys:
+        named[key.namespace, key.name].append(key)
+    found: defaultdict[WorkloadKey, dict[str, SignalSample]] = defaultdict(dict)
+    for signals in everything:
+        candidates = named[signals.namespace, signals.workload]
+        meant = [key for key in candidates if key.kind.lower() == signals.kind.lower()] if signals.kind else candidates
+        if len(meant) == 1:
+            mine = found[meant[0]]
+            mine |= {
+                name: _stricter(mine[name], told) if name in mine else told for name, told in signals.signals.items()
+            }
+    return found
+
+
+def _stricter(one: SignalSample, other: SignalSample) -> SignalSample:
+    """Of two answers for one workload: the larger values, and the fewer steps."""
+    return SignalSample(
+        peak=max((v for v in (one.peak, other.peak) if v is not None), default=None),
+        recent=max((v for v in (one.recent, other.recent) if v is not None), default=None),
+        points=min(one.points, other.points),
+    )
 
 
 def workload_of(namespace: str, controller: ControllerRef | None, owners: Owners) -> WorkloadKey | None:

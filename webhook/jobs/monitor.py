@@ -155,7 +155,7 @@ def judge_all(census: Census, sweeps: Sweeps, book: Book, *, policy: Policy) -> 
             judged |= dict.fromkeys(mine, unavailable(str(swept.answer)))
         else:
             owners = {pod: key for pod, key in known.items() if key in mine}
-            usages = by_workload(census, swept.answer, owners=owners)
+            usages = by_workload(census, swept.answer, owners=owners, everyone=policies)
             judged |= {key: judge(found, mine[key], now=swept.began) for key, found in usages.items()}
             judged |= _judge_batch(census, swept, mine, book, policy)
     return {key: judged[key] for key in policies}

@@ -77,9 +77,12 @@ SWEEP: dict[str, Template] = {
     "cpuRecent": Template(
         f"sum by (namespace, pod) (max by (namespace, pod, container) (rate({CPU}[$leaveWindow])))", _POD
     ),
-    # For batch: what a run used in all is still there for a while after its end. A container's restart has a new id.
+    # For batch: what a run used in all is still there for a while after its end. A container's restart has a new id,
+    # and the whole window is looked through for those that ended early. Nobody but Jobs is asked about.
     "cpuSeconds": Template(
-        f"sum by (namespace, pod) (max by (namespace, pod, container, id) (last_over_time({CPU}[$rateWindow])))", _POD
+        f"sum by (namespace, pod, container) (max by (namespace, pod, container, id) (last_over_time({CPU}[$window]))"
+        ' and on (namespace, pod) last_over_time(kube_pod_owner{owner_kind="Job"}[$window]))',
+        (*_POD, "container"),
     ),
     "receivedPeak": Template(f"max_over_time((sum by (namespace, pod) ({_RECEIVED_RATE}) {_GROWN}){_STEPS})", _POD),
     "receivedPoints": Template(
@@ -103,13 +106,15 @@ SWEEP: dict[str, Template] = {
         '(last_over_time(kube_pod_owner{owner_is_controller="true"}[$window]))',
         (*_POD, "owner_kind", "owner_name"),
     ),
+    # An init container that restarts for ever is a sidecar: it is there for as long as the pod is.
     "containers": Template(
-        "count by (namespace, pod) (max by (namespace, pod, container) "
-        "(last_over_time(kube_pod_container_info[$window])))",
-        _POD,
+        "max by (namespace, pod, container) (last_over_time(kube_pod_container_info[$window])"
+        ' or last_over_time(kube_pod_init_container_info{restart_policy="Always"}[$window]))',
+        (*_POD, "container"),
     ),
+    "toldPoints": Template(f"count_over_time((count(kube_pod_start_time) > 0){_STEPS})", ()),
 }
-"""The instant queries of one sweep by name, all of which return vectors over namespace and pod."""
+"""The instant queries of one sweep by name; all but ``toldPoints`` return vectors over namespace and pod."""
 
 _BUSY = 'node_cpu_seconds_total{mode!~"idle|iowait|steal|guest|guest_nice"}[$rateWindow]'
 _WORKING = 'container_memory_working_set_bytes{pod!="",container!="",container!="POD"}'

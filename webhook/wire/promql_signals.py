@@ -12,6 +12,8 @@ from webhook.wire.promql import Dialect, macros, scoped
 PEAK, POINTS, RECENT = "peak", "points", "recent"
 LABELS = {SignalOf.POD: ("namespace", "pod"), SignalOf.WORKLOAD: ("namespace", "workload")}
 """What a signal's own text must give."""
+OPTIONAL_LABELS: dict[SignalOf, tuple[str, ...]] = {SignalOf.POD: (), SignalOf.WORKLOAD: ("kind",)}
+"""What it may give besides: the kind tells a Deployment from a CronJob of the same name."""
 
 
 def query_name(signal: CustomSignal, part: str) -> str:
@@ -30,7 +32,7 @@ def signal_queries(policy: IdlePolicy, dialect: Dialect = Dialect()) -> dict[str
 
 def _parts(signal: CustomSignal) -> dict[str, str]:
     # A comment at the end of the operator's text must not swallow the bracket.
-    largest = f"max by ({', '.join(LABELS[signal.of])}) ({signal.query}\n)"
+    largest = f"max by ({', '.join(LABELS[signal.of] + OPTIONAL_LABELS[signal.of])}) ({signal.query}\n)"
     if signal.of is SignalOf.POD:
         grown = f"({largest} unless on (namespace, pod) (kube_pod_start_time > time() - $startup))"
         settled = f"({largest} >= 0 and on (namespace, pod) (kube_pod_start_time <= time() - $startup))"

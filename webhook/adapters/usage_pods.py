@@ -1,0 +1,127 @@
+"""A sweep's answers, joined to pods by namespace and name. No row gives None or no points, never zero use."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from webhook.core.model import ControllerRef
+from webhook.core.policy import IdlePolicy
+from webhook.core.readings import running_steps
+from webhook.core.usage import PodLife, PodUsage
+from webhook.wire.prometheus import Vector
+
+Pod = tuple[str, str]
+"""(namespace, name)."""
+_LARGEST = ("cpuPeak", "cpuRecent", "receivedPeak", "receivedRecent")
+
+
+def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
+    """Every pod that any answer tells of, by namespace and name."""
+    known = {name: _by_pod(answers[name], max) for name in _LARGEST}
+    containers = {pod: frozenset(names) for pod, names in _by_container(answers["containers"], max).items()}
+    points, used = _by_container(answers["cpuPoints"], min), _by_container(answers["cpuSeconds"], max)
+    cpu_points = {
+        pod: min(mine[name] for name in containers[pod])
+        for pod, mine in points.items()
+        if _is_whole(pod, mine, containers)
+    }
+    cpu_seconds = {pod: sum(mine.values()) for pod, mine in used.items() if _is_whole(pod, mine, containers)}
+    received_points = _by_pod(answers["receivedPoints"], min)
+    life, sampled = _by_pod(answers["startTime"], max), _by_pod(answers["sampleTime"], min)
+    lives, owners = _lives(answers), _owners(answers["owner"])
+    named: set[Pod] = set().union(*known.values(), life, lives, cpu_seconds)
+    return tuple(
+        PodUsage(
+            namespace=pod[0],
+            name=pod[1],
+            lives={uid: found for uid, found in lives.get(pod, {}).items() if uid},
+            controller=owners.get(pod),
+            cpu_peak_cores=known["cpuPeak"].get(pod),
+            cpu_recent_cores=known["cpuRecent"].get(pod),
+            cpu_points=int(cpu_points.get(pod, 0)),
+            cpu_seconds=cpu_seconds.get(pod),
+            received_peak_bytes_per_second=known["receivedPeak"].get(pod),
+            received_recent_bytes_per_second=known["receivedRecent"].get(pod),
+            received_points=int(received_points.get(pod, 0)),
+            expected_points=sum(found.expected_points for found in lives.get(pod, {}).values()),
+            running_points=sum(found.running_points for found in lives.get(pod, {}).values()),
+            started_at=instant(life[pod]) if pod in life else None,
+            last_sample_at=instant(sampled[pod]) if pod in sampled else None,
+        )
+        for pod in sorted(named)
+    )
+
+
+def untold_steps(answer: Vector, evaluated_at: datetime, policy: IdlePolicy) -> int:
+    """Steps of the window at which kube-state-metrics told of no pod at all."""
+    told = max((value for _, value in answer.rows), default=0.0)
+    return max(0, running_steps(evaluated_at - policy.window, evaluated_at, policy) - int(told))
+
+
+def instant(seconds: float) -> datetime | None:
+    """Unix seconds as a time; None where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(seconds, tz=UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def _pod(labels: Mapping[str, str]) -> Pod | None:
+    namespace, name = labels.get("namespace", ""), labels.get("pod", "")
+    return (namespace, name) if namespace and name else None
+
+
+def _by_pod(answer: Vector, choose: Callable[[float, float], float]) -> dict[Pod, float]:
+    """By pod; of two values for one, the one that argues for less change is chosen by the caller."""
+    found: dict[Pod, float] = {}
+    for labels, value in answer.rows:
+        if pod := _pod(labels):
+            found[pod] = choose(found[pod], value) if pod in found else value
+    return found
+
+
+def _by_container(answer: Vector, choose: Callable[[float, float], float]) -> dict[Pod, dict[str, float]]:
+    """By pod and its container's name, which is of one pod alone."""
+    found: dict[Pod, dict[str, float]] = {}
+    for labels, value in answer.rows:
+        if (pod := _pod(labels)) and (container := labels.get("container")):
+            mine = found.setdefault(pod, {})
+            mine[container] = choose(mine[container], value) if container in mine else value
+    return found
+
+
+def _is_whole(pod: Pod, mine: Mapping[str, float], containers: Mapping[Pod, frozenset[str]]) -> bool:
+    """Whether every container has a value that kube-state-metrics knows, which must know one.
+
+    By name, not by number: cAdvisor tells of init and ephemeral containers too, and one of those must not stand in.
+    """
+    needed = containers.get(pod, frozenset())
+    return bool(needed) and needed <= mine.keys()
+
+
+def _lives(answers: Mapping[str, Vector]) -> dict[Pod, dict[str, PodLife]]:
+    """Of each UID that a name had; under "" where an old kube-state-metrics tells of none."""
+    expected, running = _by_uid(answers["expectedPoints"]), _by_uid(answers["runningPoints"])
+    born = _by_uid(answers["startTime"])
+    found: dict[Pod, dict[str, PodLife]] = {}
+    for pod, uid in expected.keys() | running.keys() | born.keys():
+        life = PodLife(expected_points=int(expected.get((pod, uid), 0)), running_points=int(running.get((pod, uid), 0)))
+        found.setdefault(pod, {})[uid] = life
+    return found
+
+
+def _by_uid(answer: Vector) -> dict[tuple[Pod, str], float]:
+    found: dict[tuple[Pod, str], float] = {}
+    for labels, value in answer.rows:
+        if pod := _pod(labels):
+            named = (pod, labels.get("uid", ""))
+            found[named] = max(found.get(named, value), value)
+    return found
+
+
+def _owners(answer: Vector) -> dict[Pod, ControllerRef]:
+    rows = ((_pod(labels), labels) for labels, _ in answer.rows)
+    return {
+        pod: ControllerRef(kind=labels["owner_kind"], name=labels["owner_name"])
+        for pod, labels in rows
+        if pod and labels.get("owner_kind") and labels.get("owner_name")
+    }
