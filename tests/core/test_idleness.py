@@ -1,3 +1,5 @@
+"""When evidence is idle, active or unknown. It is long because each way to doubt is a test of its own."""
+
 import math
 from datetime import timedelta
 

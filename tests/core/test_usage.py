@@ -15,7 +15,10 @@ LOW, HIGH = SignalSample(peak=0.0, recent=0.0, points=60), SignalSample(peak=9.0
 def signals_of(*told, keys=(WEB, NIGHTLY), everyone=()):
     sweep = UsageSweep(evaluated_at=AT, workloads=told)
     owners = {(key.namespace, key.kind, key.name): key for key in keys}
-    return {key: found.signals for key, found in by_workload(Census(), sweep, owners=owners, everyone=everyone).items()}
+    return {
+        key: found.signals
+        for key, found in by_workload(Census(taken_at=AT), sweep, owners=owners, everyone=everyone).items()
+    }
 
 
 def told(sample, *, kind="", name="report"):
