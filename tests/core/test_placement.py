@@ -391,6 +391,18 @@ def test_waking_ends_when_evidence_has_had_time_to_see_the_new_pods():
     assert decide(make_pod(), make_snapshot(unseen)).reason is Reason.WAKING
 
 
+@pytest.mark.parametrize(("ahead", "reason"), [(9, Reason.SPOT_PREFERRED), (11, Reason.OLD_BOOK)])
+def test_a_heartbeat_from_the_future_is_good_for_no_longer_than_one_of_the_past(ahead, reason):
+    snapshot = make_snapshot(make_workload(), book_heartbeat=NOW + timedelta(minutes=ahead))
+    assert decide(make_pod(), snapshot).reason is reason
+
+
+@pytest.mark.parametrize(("ahead", "reason"), [(59, Reason.SPOT_PREFERRED), (61, Reason.EXPIRED_EVIDENCE)])
+def test_evidence_from_the_future_is_good_for_no_longer_than_that_of_the_past(ahead, reason):
+    snapshot = make_snapshot(make_workload(verdict=verdict(good_at=NOW + timedelta(minutes=ahead))))
+    assert decide(make_pod(), snapshot).reason is reason
+
+
 def test_what_if_the_mode_were_inject():
     snapshot = make_snapshot(make_workload(), policy=Policy())
     assert decide(make_pod(), snapshot, mode=Mode.INJECT).reason is Reason.SPOT_PREFERRED

@@ -69,6 +69,16 @@ def test_good_evidence_keeps_a_verdict_alive_and_missing_data_lets_it_run_out():
     assert sides.has_expired(blind, policy=POLICY, now=AT + 66 * MINUTE)
 
 
+@given(st.timedeltas(timedelta(0), timedelta(days=999)))
+def test_a_stamp_is_as_bad_ahead_as_it_is_behind(distance):
+    """A clock that was set back would otherwise keep old evidence alive for ever."""
+    ahead, behind = (Verdict(key=KEY, uid="1", good_at=AT + sign * distance) for sign in (1, -1))
+    expired = distance > POLICY.evidence_ttl
+    assert (
+        sides.has_expired(ahead, policy=POLICY, now=AT) is sides.has_expired(behind, policy=POLICY, now=AT) is expired
+    )
+
+
 def test_a_verdict_that_says_the_same_is_written_six_times_an_hour_and_not_every_minute():
     verdict, now, written = run([IDLE] * 5), AT + 5 * MINUTE, 0
     for _ in range(60):
@@ -140,3 +150,25 @@ def test_good_evidence_is_never_dated_later_than_it_was_seen(history, later):
     if verdict and verdict.good_at:
         assert verdict.good_at <= seen
         assert seen - verdict.good_at <= POLICY.evidence_ttl / 6 + MINUTE
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(EVERY)), st.booleans()), max_size=30))
+def test_while_runs_are_distrusted_nobody_turns_to_spot_and_nothing_else_differs(steps):
+    verdict, now = None, AT
+    for name, frozen in steps:
+        args = {"key": KEY, "uid": "1", "policy": POLICY, "now": now}
+        after = sides.advance(verdict, EVERY[name], **args, frozen=frozen)
+        free = sides.advance(verdict, EVERY[name], **args)
+        before = verdict.side if verdict else Side.REGULAR
+        turns_to_spot = before is Side.REGULAR and free.side is Side.SPOT
+        assert after.side is (before if frozen and turns_to_spot else free.side)
+        assert after.idle_runs == free.idle_runs
+        verdict, now = after, now + MINUTE
+
+
+def test_idle_runs_count_on_while_runs_are_distrusted():
+    """Or an alarm would cost every workload its row, and the fleet would turn together after it."""
+    waiting = run([IDLE] * 4)
+    held = sides.advance(waiting, IDLE, key=KEY, uid="1", policy=POLICY, now=AT + 4 * MINUTE, frozen=True)
+    assert (held.side, held.idle_runs) == (Side.REGULAR, 5)
+    assert sides.advance(held, IDLE, key=KEY, uid="1", policy=POLICY, now=AT + 5 * MINUTE).side is Side.SPOT

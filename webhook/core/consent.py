@@ -227,3 +227,22 @@ def allowed_on_spot(max_spot: str, replicas: int) -> int:
         return 0
     number = int(match[1])
     return min(replicas, replicas * number // 100 if match[2] else number)
+
+
+def chance(workload: Workload, max_spot: str) -> tuple[int, int]:
+    """The chance of the next pod, as (going, out of); nought where going is not above nought.
+
+    While pods are missing it is what is left of the share over those that are to come, so that a burst judged on one
+    old snapshot ends near the share. Where none is missing the next pod replaces one that the snapshot still counts:
+    its predecessor's place is free too, and was on spot with the chance that any of them is.
+    """
+    if workload.replicas is None and max_spot.endswith("%"):
+        # Nobody knows how many a CronJob will ever have at once, so each of its pods is drawn by itself.
+        return allowed_on_spot(max_spot, 100), 100
+    # At least the one that is just being created: a snapshot may still say none.
+    wanted = workload.replicas or workload.pods + 1
+    there = workload.pods_on_spot + workload.pods_bound_for_spot
+    left = allowed_on_spot(max_spot, wanted) - there
+    if wanted > workload.pods:
+        return left, wanted - workload.pods
+    return left * workload.pods + there, workload.pods

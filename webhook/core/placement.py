@@ -13,9 +13,10 @@ from enum import StrEnum
 from webhook.core import affinity, consent, owners, rules, spotpool
 from webhook.core.affinity import Alternative
 from webhook.core.consent import Consent
-from webhook.core.model import Platform, Side, Taint, Toleration, Value, Verdict, Workload, WorkloadKey
+from webhook.core.model import Platform, Side, Toleration, Value, Verdict, Workload, WorkloadKey
 from webhook.core.pod import Pod
 from webhook.core.policy import Mode, PlacementMode, Policy, SpotWish
+from webhook.core.sides import has_expired
 from webhook.core.snapshot import Snapshot
 from webhook.core.spotpool import Fleet, Marker
 
@@ -212,12 +213,15 @@ def _side(case: _Case, heartbeat: datetime | None, now: datetime) -> Side | Reas
 
 
 def _side_of(verdict: Verdict, case: _Case, heartbeat: datetime | None, now: datetime) -> Side | Reason:
-    """The book's side, unless the book or its evidence is old, or nothing was ever decided."""
+    """The book's side, unless the book or its evidence is old, or nothing was ever decided.
+
+    A heartbeat from the future counts as old: a clock set back would keep a dead book alive for as long.
+    """
     sides = case.policy.sides
     doubts = (
-        (Reason.OLD_BOOK, heartbeat is None or now - heartbeat > sides.heartbeat_ttl),
+        (Reason.OLD_BOOK, heartbeat is None or abs(now - heartbeat) > sides.heartbeat_ttl),
         (Reason.NEVER_MOVED, verdict.side is Side.REGULAR and verdict.transitions == 0),
-        (Reason.EXPIRED_EVIDENCE, verdict.good_at is None or now - verdict.good_at > sides.evidence_ttl),
+        (Reason.EXPIRED_EVIDENCE, has_expired(verdict, policy=sides, now=now)),
         (Reason.WAKING, verdict.side is Side.SPOT and _is_waking(case.workload, verdict, case.policy)),
     )
     return next((reason for reason, holds in doubts if holds), verdict.side)
@@ -295,7 +299,11 @@ def _route(case: _Case) -> _Route | Reason:
     fleet, pod = case.fleet, case.request.pod
     known = frozenset(case.workload.ready_platforms)
     wanted = [taint for platform, taints in fleet.guarded for taint in taints if platform is None or platform in known]
-    missing = tuple(t for t in dict.fromkeys(map(_toleration_of, wanted)) if not _is_tolerated(pod, t))
+    missing = tuple(
+        t
+        for t in dict.fromkeys(map(spotpool.toleration_of, wanted))
+        if not spotpool.is_tolerated(pod.spec.tolerations, t)
+    )
     if wanted and not missing:
         return _Route(markers=fleet.markers)
     if missing and known and case.may_tolerate and fleet.lookalikes <= known:
@@ -343,52 +351,13 @@ def _wishes(case: _Case, route: _Route) -> tuple[Alternative, ...]:
     return tuple(affinity.joined(route.markers, affinity.on_platforms(known)))
 
 
-def _toleration_of(taint: Taint) -> Toleration:
-    if not taint.value:
-        return Toleration(key=taint.key, operator="Exists", effect=taint.effect)
-    return Toleration(key=taint.key, operator="Equal", value=taint.value, effect=taint.effect)
-
-
-def _is_tolerated(pod: Pod, needed: Toleration) -> bool:
-    return any(_covers(mine, needed) for mine in pod.spec.tolerations or ())
-
-
-def _covers(mine: Toleration, needed: Toleration) -> bool:
-    if mine.effect and mine.effect != needed.effect:
-        return False
-    if mine.key and mine.key != needed.key:
-        return False
-    if mine.operator == "Exists":
-        return True
-    return bool(mine.key) and needed.operator == "Equal" and (mine.value or "") == (needed.value or "")
-
-
 def _drawn(case: _Case) -> bool:
     """Whether this pod may go, by a ticket drawn from its request against the chance that the share leaves."""
-    going, out_of = _chance(case.workload, case.consent.max_spot)
+    going, out_of = consent.chance(case.workload, case.consent.max_spot)
     if going >= out_of:
         return True
     ticket = int.from_bytes(hashlib.sha256(case.request.uid.encode("utf-8", "replace")).digest()[:8], "big")
     return ticket * out_of < going << 64
-
-
-def _chance(workload: Workload, max_spot: str) -> tuple[int, int]:
-    """The chance of the next pod, as (going, out of); nought where going is not above nought.
-
-    While pods are missing it is what is left of the share over those that are to come, so that a burst judged on one
-    old snapshot ends near the share. Where none is missing the next pod replaces one that the snapshot still counts:
-    its predecessor's place is free too, and was on spot with the chance that any of them is.
-    """
-    if workload.replicas is None and max_spot.endswith("%"):
-        # Nobody knows how many a CronJob will ever have at once, so each of its pods is drawn by itself.
-        return consent.allowed_on_spot(max_spot, 100), 100
-    # At least the one that is just being created: a snapshot may still say none.
-    wanted = workload.replicas or workload.pods + 1
-    there = workload.pods_on_spot + workload.pods_bound_for_spot
-    left = consent.allowed_on_spot(max_spot, wanted) - there
-    if wanted > workload.pods:
-        return left, wanted - workload.pods
-    return left * workload.pods + there, workload.pods
 
 
 def _stamps(case: _Case, side: Side, how: str) -> dict[str, str]:

@@ -63,8 +63,8 @@ def advance(  # noqa: PLR0913 - the whole of what a side may depend on, by name
 
 
 def has_expired(verdict: Verdict, *, policy: SidePolicy, now: datetime) -> bool:
-    """Whether the last good evidence is too old to act on."""
-    return verdict.good_at is None or now - verdict.good_at > policy.evidence_ttl
+    """Whether the last good evidence is too old to act on. A stamp as far ahead is as bad: it would never grow old."""
+    return verdict.good_at is None or abs(now - verdict.good_at) > policy.evidence_ttl
 
 
 def _same_object(previous: Verdict | None, *, key: WorkloadKey, uid: str) -> Verdict:

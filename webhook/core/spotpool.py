@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 
-from webhook.core.model import CapacityType, Node, Platform, Requirement, Taint, Value
+from webhook.core.model import CapacityType, Node, Platform, Requirement, Taint, Toleration, Value
 from webhook.core.policy import Policy
 from webhook.core.snapshot import Snapshot
 
@@ -210,6 +210,28 @@ def covers(known: Taint, taint: Taint) -> bool:
 def blocking(taints: Iterable[Taint]) -> tuple[Taint, ...]:
     """The taints that keep a pod away; PreferNoSchedule only makes a node less liked."""
     return tuple(taint for taint in taints if taint.effect in _BLOCKING)
+
+
+def toleration_of(taint: Taint) -> Toleration:
+    """What a pod must carry to get past the taint; without a value it tolerates any."""
+    if not taint.value:
+        return Toleration(key=taint.key, operator="Exists", effect=taint.effect)
+    return Toleration(key=taint.key, operator="Equal", value=taint.value, effect=taint.effect)
+
+
+def is_tolerated(tolerations: Iterable[Toleration] | None, needed: Toleration) -> bool:
+    """Whether a pod with these tolerations needs no further one to tolerate as much as ``needed``."""
+    return any(_is_as_wide(mine, needed) for mine in tolerations or ())
+
+
+def _is_as_wide(mine: Toleration, needed: Toleration) -> bool:
+    if mine.effect and mine.effect != needed.effect:
+        return False
+    if mine.key and mine.key != needed.key:
+        return False
+    if mine.operator == "Exists":
+        return True
+    return bool(mine.key) and needed.operator == "Equal" and (mine.value or "") == (needed.value or "")
 
 
 class Fleet(Value, frozen=True):
