@@ -26,8 +26,9 @@ from webhook.core.model import BatchRun, Signal, Value, Workload, WorkloadKey
 from webhook.core.outlook import to_active, to_spot
 from webhook.core.patch import Operation
 from webhook.core.rehearsal import Rehearsal, rehearse
+from webhook.core.sanity import Alarm
 from webhook.core.snapshot import Snapshot
-from webhook.core.words import MEANING
+from webhook.core.words import ALARMS, MEANING
 from webhook.errors import InputError
 
 _SHORT = {"deploy": "Deployment", "sts": "StatefulSet", "cj": "CronJob", "rs": "ReplicaSet", "ds": "DaemonSet"}
@@ -61,6 +62,7 @@ class Explanation(Value, frozen=True, omit_defaults=False):
     patch: list[Operation]
     captured_at: datetime
     book_heartbeat: datetime | None
+    alarm: Alarm | None
     source: str
 
 
@@ -147,6 +149,7 @@ def explain(workload: Workload, snapshot: Snapshot) -> tuple[Explanation, Rehear
         patch=rehearsal.operations,
         captured_at=meta.captured_at,
         book_heartbeat=meta.book_heartbeat,
+        alarm=meta.alarm,
         source=meta.source,
     ), rehearsal
 
@@ -164,6 +167,7 @@ def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> 
         f"side       {e.side}{since}, {e.transitions} change(s)",
         f"evidence   {e.evidence}: {e.reason}",
         f"as of      {now:%Y-%m-%d %H:%M:%S}Z; {freshness}",
+        *([f"alarm      {e.alarm}: {ALARMS[e.alarm]}; nobody turns to spot until that is over"] if e.alarm else []),
         *([f"rule       {e.consent.rule}, the first that matches it"] if e.consent.rule else []),
         "",
     ]

@@ -84,6 +84,8 @@ def _print(report: MonitorReport, output: str, *, dry_run: bool) -> None:
         click.echo(f"over max-spot: {count} pod(s) of {name}; new ones draw against what is left")
     for kind in report.missing_kinds:
         click.echo(f"not readable: {kind}; its workloads keep what the book says")
+    if report.alarm:
+        click.echo(f"warning: {report.alarm}: {report.alarm_reason}; nobody turns to spot until that is over", err=True)
     if report.usage_problem:
         click.echo(f"error: no usage: {report.usage_problem}; sides stay as they are", err=True)
     if dry_run:

@@ -125,6 +125,7 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
         captured_at=census.taken_at,
         generation=generation,
         book_heartbeat=book.control.heartbeat,
+        alarm=book.control.sanity.alarm,
         policy=policy,
         source=source,
         versions=dict(versions or {}),

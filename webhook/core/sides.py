@@ -12,7 +12,8 @@ unknown     stays                 kept, because a pause must not starve the   st
                                   than the evidence's time to live
 ==========  ====================  ==========================================  =======================
 
-A workload that was deleted and made anew under its name (another UID) starts over.
+A workload that was deleted and made anew under its name (another UID) starts over. While
+``core.sanity`` distrusts a run as a whole, nobody turns to spot.
 """
 
 import zlib
@@ -36,15 +37,19 @@ def advance(  # noqa: PLR0913 - the whole of what a side may depend on, by name
     uid: str,
     policy: SidePolicy,
     now: datetime,
+    frozen: bool = False,
 ) -> Verdict:
     """The verdict after this run; the very ``previous`` object where nothing is worth a write.
 
+    ``frozen`` holds whoever would turn to spot where it is, its idle runs counted on; the way back stays open.
     ``good_at`` and ``judged_at`` lag by up to a sixth of ``evidence_ttl``: a verdict that says the same again is
     written when its key's turn comes, and not every minute.
     """
     before = _same_object(previous, key=key, uid=uid)
     runs = _idle_runs(before, judgement, policy=policy, now=now)
     side = _side(before.side, judgement, idle_runs=runs, policy=policy)
+    if frozen and side is Side.SPOT:
+        side = before.side
     moved = side is not before.side
     after = msgspec.structs.replace(
         before,

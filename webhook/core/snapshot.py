@@ -7,12 +7,15 @@ from typing import Self
 
 from webhook.core.model import Namespace, Node, Value, Workload, WorkloadKey
 from webhook.core.policy import Policy
+from webhook.core.sanity import Alarm
 
 SCHEMA_VERSION = 1
 
 
 class Meta(Value, frozen=True, omit_defaults=False):
     """About a snapshot: ``captured_at`` is its "now" when it is a file; ``book_heartbeat`` the monitor's last run.
+
+    ``alarm`` is why nobody turns to spot at present.
 
     ``versions`` names the parts that it was taken from, for a file that is to be replayed.
     """
@@ -21,6 +24,7 @@ class Meta(Value, frozen=True, omit_defaults=False):
     schema_version: int = SCHEMA_VERSION
     generation: int = 0
     book_heartbeat: datetime | None = None
+    alarm: Alarm | None = None
     policy: Policy = Policy()
     source: str = ""
     versions: dict[str, str] = {}

@@ -1,6 +1,7 @@
 """Decisions and amounts in words, for people; the codes stay in metrics and logs."""
 
 from webhook.core.placement import Reason
+from webhook.core.sanity import Alarm
 
 MEANING: dict[Reason, str] = {
     Reason.SPOT_PREFERRED: "prefers spot nodes: its owner's side is spot",
@@ -55,3 +56,10 @@ def amount(value: float | None, unit: str) -> str:
                 return f"{value:.3g} {prefix}B/s"
             value /= 1000
     return f"{value:.4g} {unit}".strip()
+
+
+ALARMS: dict[Alarm, str] = {
+    Alarm.IDLE_JUMP: "far more workloads than a moment before seem to be idle",
+    Alarm.EVIDENCE_DROP: "far fewer workloads than a moment before could be measured",
+}
+"""What is wrong with the monitor's runs as a whole, continuing "alarm: ..."."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from webhook.core import batch, inventory, rules, sides
+from webhook.core import batch, inventory, rules, sanity, sides
 from webhook.core.book import Book
 from webhook.core.census import Census, ControllerFact, PodFact
 from webhook.core.idleness import Judgement, clock_doubt, judge, unavailable
@@ -61,6 +61,7 @@ class MonitorReport(Value, frozen=True, omit_defaults=False):
 
     ``usage_problem`` is empty when Prometheus answered; ``usage_code`` is its code, of a bounded set.
     ``over_max_spot`` counts pods on spot beyond the share, by workload.
+    ``alarm`` and its reason say what is wrong with the run as a whole; while there is one, nobody turned to spot.
     ``missing_kinds`` are those the API server did not let us read: their workloads keep what the book says.
     """
 
@@ -80,6 +81,8 @@ class MonitorReport(Value, frozen=True, omit_defaults=False):
     usage_code: str = ""
     over_max_spot: dict[str, int] = {}
     missing_kinds: tuple[str, ...] = ()
+    alarm: sanity.Alarm | None = None
+    alarm_reason: str = ""
 
     @property
     def did_its_work(self) -> bool:
@@ -95,9 +98,11 @@ def run_once(
     now = clock()
     sweeps = sweep_all(usage, policy, clock)
     judgements = judge_all(census, sweeps, old, policy=policy)
-    new, forgotten = rewrite(old, judgements, census=census, policy=policy, now=now)
+    tally = sanity.tally(judgements.values())
+    whole_run = sanity.examine(old.control.sanity, tally, now=now, patience=policy.idle.window)
+    new, forgotten = rewrite(old, judgements, census=census, policy=policy, now=now, frozen=whole_run.alarm is not None)
     finished = clock()
-    control = msgspec.structs.replace(new.control, heartbeat=finished)
+    control = msgspec.structs.replace(new.control, heartbeat=finished, sanity=whole_run)
     written = book.write(old, msgspec.structs.replace(new, control=control))
     seen = Counter(judgement.evidence for judgement in judgements.values())
     answers = [swept.answer for swept in sweeps.values()]
@@ -120,6 +125,8 @@ def run_once(
         usage_code=trouble.code if trouble else "",
         over_max_spot={str(key): n for key, n in over_share(inventory.build(census, new, policy)).items()},
         missing_kinds=census.missing,
+        alarm=whole_run.alarm,
+        alarm_reason=whole_run.reason,
     )
     _tell(report)
     return report
@@ -193,14 +200,29 @@ def _policies(census: Census, keys: Iterable[WorkloadKey], policy: Policy) -> di
     return {key: of(key) for key in sorted(set(keys))}
 
 
-def rewrite(
-    old: Book, judgements: Mapping[WorkloadKey, Judgement], *, census: Census, policy: Policy, now: datetime
+def rewrite(  # noqa: PLR0913 - the whole of what a book may depend on, by name
+    old: Book,
+    judgements: Mapping[WorkloadKey, Judgement],
+    *,
+    census: Census,
+    policy: Policy,
+    now: datetime,
+    frozen: bool = False,
 ) -> tuple[Book, tuple[str, ...]]:
-    """The book after this run, and whom it forgot: owners gone for longer than evidence lives."""
+    """The book after this run, and whom it forgot: owners gone for longer than evidence lives.
+
+    ``frozen``: nobody turns to spot.
+    """
     uids = _uids(census)
     verdicts = {
         str(key): sides.advance(
-            old.verdicts.get(str(key)), judgement, key=key, uid=uids.get(key, ""), policy=policy.sides, now=now
+            old.verdicts.get(str(key)),
+            judgement,
+            key=key,
+            uid=uids.get(key, ""),
+            policy=policy.sides,
+            now=now,
+            frozen=frozen,
         )
         for key, judgement in judgements.items()
     }
@@ -247,5 +269,7 @@ def _tell(report: MonitorReport) -> None:
     for change in report.changes:
         fields = {"workload": change.workload, "before": change.before.value, "after": change.after.value}
         log.info("side changed", extra=fields | {"reason": change.reason})
+    if report.alarm:
+        log.warning("nobody turns to spot", extra={"alarm": report.alarm.value, "reason": report.alarm_reason})
     if report.usage_problem:
         log.warning("no usage", extra={"code": report.usage_code, "reason": report.usage_problem})

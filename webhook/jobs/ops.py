@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from webhook.core.book import Book
 from webhook.core.model import CapacityType
+from webhook.core.sanity import Alarm, Sanity
 from webhook.core.selftest import Code, SelfTest
 from webhook.core.shares import over_share
 from webhook.core.snapshot import Snapshot
@@ -121,12 +122,20 @@ def describe(status: SyncStatus, *, now: datetime) -> dict[str, Any]:
         "problems": status.problems,
         "missingKinds": status.missing,
         "bookHeartbeat": status.book.control.heartbeat,
+        "alarm": _alarm(status.book.control.sanity),
         "verdicts": [
             {"side": side, "evidence": evidence, "workloads": count}
             for (side, evidence), count in sorted(_verdicts(status.book).items())
         ],
     }
     return page | (_world(status.snapshot) if status.snapshot else {})
+
+
+def _alarm(sanity: Sanity) -> dict[str, Any] | None:
+    """What is wrong with the monitor's runs as a whole, or null."""
+    if sanity.alarm is None:
+        return None
+    return {"code": sanity.alarm.value, "reason": sanity.reason, "since": sanity.since}
 
 
 def _world(snapshot: Snapshot) -> dict[str, Any]:
@@ -171,6 +180,12 @@ class _Metrics(Collector):
         if status.book.control.heartbeat is not None:
             age = (now - status.book.control.heartbeat).total_seconds()
             yield _gauge("monitor_heartbeat_age_seconds", "Since the monitor last finished a run.", age)
+            alarms = GaugeMetricFamily(
+                "spot_balancer_monitor_alarm", "1 while nobody turns to spot for that reason.", labels=["alarm"]
+            )
+            for alarm in Alarm:
+                alarms.add_metric([alarm.value], status.book.control.sanity.alarm is alarm)
+            yield alarms
         verdicts = GaugeMetricFamily(
             "spot_balancer_monitor_verdicts", "Workloads in the book.", labels=["side", "evidence"]
         )
