@@ -62,7 +62,7 @@ class Cost:
 
 def rows(rounds: int, progress: Callable[[str], None]) -> list[dict[str, Any]]:
     """The figures of the sweep. Needs Prometheus and promtool (`python -m tests.parts.fetch`)."""
-    with _prometheus(data.prepare(CACHE, progress)) as url:
+    with prometheus_of(data.prepare(CACHE, progress)) as url:
         ways, whole_seconds = _ways(), []
         progress("warming up, and counting samples")
         for way in ways.values():
@@ -83,14 +83,14 @@ def _ways() -> dict[str, Cost]:
     sample = random.Random(data.SEED).sample(range(data.OWNERS), SAMPLE)
     scale = data.OWNERS / SAMPLE
     return {
-        "pattern": Cost([query for owner in sample for query in _peer_queries(_pattern(owner))], scale),
+        "pattern": Cost([query for owner in sample for query in peer_queries(_pattern(owner))], scale),
         "peaks": Cost([ours[name] for name in PEAKS]),
-        "exact": Cost([query for owner in sample for query in _peer_queries(_exact(owner))], scale),
+        "exact": Cost([query for owner in sample for query in peer_queries(_exact(owner))], scale),
         "sweep": Cost(["time()", *ours.values()]),
     }
 
 
-def _peer_queries(pods: str) -> list[str]:
+def peer_queries(pods: str) -> list[str]:
     """The same peaks as ours, start-up left out, of one owner's pods."""
     return [f"max_over_time(({peak % {'pods': pods}})[1h:1m])" for peak in (CPU_PEAK, RECEIVED_PEAK)]
 
@@ -101,12 +101,16 @@ def _pattern(owner: int) -> str:
 
 
 def _exact(owner: int) -> str:
-    names = [data.pod_of(owner, index) for index in range(data.PODS_PER_OWNER)]
-    return f'namespace="{names[0][0]}",pod=~"{"|".join(name for _, name, _ in names)}"'
+    return exact_names([data.pod_of(owner, index)[:2] for index in range(data.PODS_PER_OWNER)])
 
 
-def _ask(http: urllib3.PoolManager, url: str, query: str, **fields: str) -> bytes:
-    body = urlencode({"query": query, "time": f"{AT:.3f}", **fields})
+def exact_names(pods: list[tuple[str, str]]) -> str:
+    """Matchers for these pods of one namespace, each (namespace, name)."""
+    return f'namespace="{pods[0][0]}",pod=~"{"|".join(name for _, name in pods)}"'
+
+
+def ask(http: urllib3.PoolManager, url: str, query: str, *, at: float = AT, **fields: str) -> bytes:
+    body = urlencode({"query": query, "time": f"{at:.3f}", **fields})
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = http.request("POST", f"{url}/api/v1/query", body=body, headers=headers, timeout=120, retries=False)
     if answer.status != 200:
@@ -119,7 +123,7 @@ def _asked(way: Cost, url: str) -> float:
     with urllib3.PoolManager() as http:
         began = time.perf_counter()
         for query in way.queries:
-            _ask(http, url, query)
+            ask(http, url, query)
         return (time.perf_counter() - began) * way.scale
 
 
@@ -136,7 +140,7 @@ def _swept(prometheus: Prometheus) -> float:
 def _count(way: Cost, url: str) -> None:
     with urllib3.PoolManager() as http:
         for query in way.queries:
-            body = _ask(http, url, query, stats="all")
+            body = ask(http, url, query, stats="all")
             answer = json.loads(body)["data"]
             way.samples += round(answer["stats"]["samples"]["totalQueryableSamples"] * way.scale)
             way.pods += round(len(answer["result"]) * way.scale)
@@ -189,8 +193,8 @@ def _plain(figure: str, ours: float, peer: float, name: str, *, unit: str, round
 
 
 @contextmanager
-def _prometheus(folder: Path) -> Iterator[str]:
-    """A server on the prepared data: nothing is scraped, nothing is ever too old."""
+def prometheus_of(folder: Path) -> Iterator[str]:
+    """The address of a server on the prepared data: nothing is scraped, nothing is ever too old."""
     port = reserve_port()
     with TemporaryDirectory() as scratch:
         config = Path(scratch) / "prometheus.yml"

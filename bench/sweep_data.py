@@ -7,11 +7,10 @@ all of it lies in one two-hour block, so that compaction never comes between two
 
 import hashlib
 import random
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.parts import fetch
+from bench import backfill
 
 OWNERS = 3_000
 PODS_PER_OWNER = 10
@@ -20,12 +19,11 @@ NODES = 1_000
 SCRAPE_SECONDS = 60
 SCRAPES = 75
 BEGIN = 1_767_225_600  # 2026-01-01T00:00:00Z, the border of a two-hour block
-LAST_SCRAPE = BEGIN + (SCRAPES - 1) * SCRAPE_SECONDS
+TIMES = range(BEGIN, BEGIN + SCRAPES * SCRAPE_SECONDS, SCRAPE_SECONDS)
+LAST_SCRAPE = TIMES[-1]
 STARTED = BEGIN - 86_400
 PATTERNS = 200
 SEED = 7
-
-Progress = Callable[[str], None]
 
 
 def owner_of(index: int) -> tuple[str, str]:
@@ -47,63 +45,41 @@ def pods() -> Iterator[tuple[int, str, str, str]]:
             yield owner, *pod_of(owner, index)
 
 
-def prepare(folder: Path, progress: Progress) -> Path:
+def prepare(folder: Path, progress: backfill.Progress) -> Path:
     """The data folder of a Prometheus, made if it is not there yet."""
-    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    recipe = hashlib.sha256(b"".join(Path(of).read_bytes() for of in (__file__, backfill.__file__))).hexdigest()[:12]
     data = folder / f"sweep-{recipe}"
     if (data / "whole").exists():
         return data
     data.mkdir(parents=True, exist_ok=True)
-    text = data / "samples.om"
-    progress(f"writing {OWNERS * PODS_PER_OWNER:,} pods as OpenMetrics text")
-    with text.open("w", encoding="utf-8") as out:
-        out.writelines(_lines())
-    progress(f"promtool backfills {text.stat().st_size / 1e9:.1f} GB (once; kept in {folder})")
-    promtool = str(fetch.require("promtool").path)
-    subprocess.run(
-        [promtool, "tsdb", "create-blocks-from", "openmetrics", "--quiet", str(text), str(data / "tsdb")],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    text.unlink()
+    progress(f"writing {OWNERS * PODS_PER_OWNER:,} pods as OpenMetrics text (once; kept in {folder})")
+    backfill.blocks(_lines(), data / "tsdb", progress)
     (data / "whole").touch()
     return data
 
 
 def _lines() -> Iterator[str]:
     rng = random.Random(SEED)
-    flat = [f" 1 {_time(i)}\n" for i in range(SCRAPES)]
-    since = [f" {STARTED} {_time(i)}\n" for i in range(SCRAPES)]
-    cpu = [_counter(rng, lowest=0.001, highest=0.2) for _ in range(PATTERNS)]
-    network = [_counter(rng, lowest=100, highest=50_000) for _ in range(PATTERNS)]
-    # One family after the other: OpenMetrics wants them contiguous.
+    flat, since = backfill.steady(1, TIMES), backfill.steady(STARTED, TIMES)
+    cpu = [backfill.counter(rng, TIMES, lowest=0.001, highest=0.2) for _ in range(PATTERNS)]
+    network = [backfill.counter(rng, TIMES, lowest=100, highest=50_000) for _ in range(PATTERNS)]
     yield from _family("container_cpu_usage_seconds_total", 'container="app",image="registry.example/web:1"', cpu)
     yield from _family("container_network_receive_bytes_total", 'interface="eth0"', network)
     yield from _family("kube_pod_start_time", "", [since])
     yield from _family("kube_pod_status_phase", 'phase="Running"', [flat])
     yield from _family("kube_pod_container_info", 'container="app",image="registry.example/web:1"', [flat])
     yield from _family("kube_pod_owner", 'owner_kind="ReplicaSet",owner_is_controller="true"', [flat])
-    yield "# EOF\n"
 
 
-def _family(name: str, labels: str, patterns: list[list[str]]) -> Iterator[str]:
+def _family(name: str, labels: str, patterns: list[backfill.Samples]) -> Iterator[str]:
     kubelet = name.startswith("container_")
-    yield f"# TYPE {name.removesuffix('_total')} {'counter' if kubelet else 'gauge'}\n"
-    for number, (owner, namespace, pod, uid) in enumerate(pods()):
-        own = f'instance="10.0.{number % NODES}:10250",node="node-{number % NODES}"' if kubelet else f'uid="{uid}"'
-        if name == "kube_pod_owner":
-            own += f',owner_name="{owner_of(owner)[1]}"'
-        prefix = f'{name}{{namespace="{namespace}",pod="{pod}",{own}{"," if labels else ""}{labels}}}'
-        yield "".join([prefix + sample for sample in patterns[number % len(patterns)]])
 
+    def series() -> Iterator[tuple[str, backfill.Samples]]:
+        for number, (owner, namespace, pod, uid) in enumerate(pods()):
+            own = f'instance="10.0.{number % NODES}:10250",node="node-{number % NODES}"' if kubelet else f'uid="{uid}"'
+            if name == "kube_pod_owner":
+                own += f',owner_name="{owner_of(owner)[1]}"'
+            every = f'namespace="{namespace}",pod="{pod}",{own}{"," if labels else ""}{labels}'
+            yield every, patterns[number % len(patterns)]
 
-def _counter(rng: random.Random, *, lowest: float, highest: float) -> list[str]:
-    rate, total, lines = rng.uniform(lowest, highest), 0.0, []
-    for scrape in range(SCRAPES):
-        total += rate * SCRAPE_SECONDS * rng.uniform(0.5, 1.5)
-        lines.append(f" {total:.3f} {_time(scrape)}\n")
-    return lines
-
-
-def _time(scrape: int) -> int:
-    return BEGIN + scrape * SCRAPE_SECONDS
+    return backfill.family(name, series())
