@@ -36,12 +36,12 @@ PREFIXES = {
 
 
 @contextmanager
-def cluster(now: datetime, progress: Progress) -> Iterator[ControlPlane]:
+def cluster(now: datetime, progress: Progress, size: world.Size = world.FULL) -> Iterator[ControlPlane]:
     """The API server, its watch caches warm. ``now`` is what the objects' ages are counted from."""
     without = tuple(name for name in COMPONENTS if name != "etcd")
     with TemporaryDirectory() as scratch, ControlPlane(Path(scratch), without=without) as plane:
-        progress(f"writing {world.NODES:,} nodes, {world.DEPLOYMENTS:,} Deployments and {world.PODS:,} pods to etcd")
-        write(plane, objects(now))
+        progress(f"writing {size.nodes:,} nodes, {size.deployments:,} Deployments and {size.pods:,} pods to etcd")
+        write(plane, objects(now, size))
         progress("starting the API server")
         plane.start("apiserver")
         for path in ("/api/v1/nodes", "/api/v1/pods", "/apis/apps/v1/replicasets", "/apis/apps/v1/deployments"):
@@ -49,17 +49,17 @@ def cluster(now: datetime, progress: Progress) -> Iterator[ControlPlane]:
         yield plane
 
 
-def objects(now: datetime) -> Iterator[world.Object]:
+def objects(now: datetime, size: world.Size = world.FULL) -> Iterator[world.Object]:
     yield from world.namespaces(now)
-    yield from (world.node(number, now) for number in range(world.NODES))
-    for number in range(world.DEPLOYMENTS):
+    yield from (world.node(number, now) for number in range(size.nodes))
+    for number in range(size.deployments):
         yield world.deployment(number, now)
         yield from world.replicasets(number, now)
-        yield from pods(number, now)
+        yield from pods(number, now, size)
 
 
-def pods(number: int, now: datetime) -> Iterator[world.Object]:
-    return (world.pod(number, index, now) for index in range(world.PODS_PER_DEPLOYMENT))
+def pods(number: int, now: datetime, size: world.Size = world.FULL) -> Iterator[world.Object]:
+    return (world.pod(number, index, now, size) for index in range(world.PODS_PER_DEPLOYMENT))
 
 
 def write(plane: ControlPlane, found: Iterable[world.Object]) -> int:

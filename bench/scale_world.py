@@ -7,6 +7,7 @@ stands in ``managedFields``, as everywhere: a third of each object, and of no us
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 NODES = 5_000
 DEPLOYMENTS = 5_000
@@ -17,6 +18,20 @@ SPOT_EVERY = 5
 REQUEST_CORES = 0.1
 
 Object = dict
+
+
+class Size(NamedTuple):
+    """How much of the cluster there is; a smaller one is the beginning of the full one, on fewer nodes."""
+
+    nodes: int = NODES
+    deployments: int = DEPLOYMENTS
+
+    @property
+    def pods(self) -> int:
+        return self.deployments * PODS_PER_DEPLOYMENT
+
+
+FULL = Size()
 _HASH, _OLD_HASH = "7d9c5b8f6d", "5f6b7c9d84"
 _IMAGE = "registry.example/service"
 
@@ -39,8 +54,21 @@ def pod_of(deployment: int, index: int) -> tuple[str, str, str]:
     return namespace_of(deployment), name, _uid("pod", deployment, index)
 
 
-def node_of(deployment: int, index: int) -> str:
-    return _node_name((deployment * PODS_PER_DEPLOYMENT + index) % NODES)
+def node_of(deployment: int, index: int, size: Size = FULL) -> str:
+    return node_name((deployment * PODS_PER_DEPLOYMENT + index) % size.nodes)
+
+
+def node_name(number: int) -> str:
+    return f"ip-10-{number // 250}-{number % 250}-1.eu-central-1.compute.internal"
+
+
+def node_address(number: int) -> str:
+    return f"10.{number // 250}.{number % 250}.1"
+
+
+def started(now: datetime) -> datetime:
+    """When every pod did."""
+    return now - timedelta(days=1)
 
 
 def namespaces(now: datetime) -> list[Object]:
@@ -52,7 +80,7 @@ def namespaces(now: datetime) -> list[Object]:
 
 
 def node(number: int, now: datetime) -> Object:
-    name, zone = _node_name(number), f"eu-central-1{'abc'[number % 3]}"
+    name, zone = node_name(number), f"eu-central-1{'abc'[number % 3]}"
     spot = number % SPOT_EVERY == 0
     labels = {
         "beta.kubernetes.io/arch": "amd64",
@@ -84,7 +112,7 @@ def node(number: int, now: datetime) -> Object:
             "allocatable": amounts | {"cpu": "7910m", "memory": "31450016Ki"},
             "conditions": [_condition(*one, now=now) for one in _NODE_CONDITIONS],
             "addresses": [
-                {"type": "InternalIP", "address": f"10.{number // 250}.{number % 250}.1"},
+                {"type": "InternalIP", "address": node_address(number)},
                 {"type": "Hostname", "address": name},
             ],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
@@ -111,19 +139,19 @@ def replicasets(number: int, now: datetime) -> list[Object]:
     return [_replicaset(number, *one, now=now) for one in ((_HASH, PODS_PER_DEPLOYMENT, 5), (_OLD_HASH, 0, 30))]
 
 
-def pod(deployment_number: int, index: int, now: datetime) -> Object:
+def pod(deployment_number: int, index: int, now: datetime, size: Size = FULL) -> Object:
     namespace, name, uid = pod_of(deployment_number, index)
-    started = now - timedelta(days=1)
+    since = started(now)
     meta = {"name": name, "namespace": namespace, "uid": uid, "generateName": f"{replicaset_of(deployment_number)}-"}
     meta["labels"] = _labels(deployment_number) | {"pod-template-hash": _HASH}
     meta["annotations"] = {"checksum/config": _digest("config", deployment_number), "prometheus.io/scrape": "true"}
     owner = ("apps/v1", "ReplicaSet", replicaset_of(deployment_number), _uid("rs", deployment_number, _HASH))
     meta["ownerReferences"] = [_owner(*owner)]
-    meta["managedFields"] = _managed("kube-controller-manager", started, "", _fields(_POD_FIELDS, 12))
-    meta["managedFields"] += _managed("kubelet", started, "status", _fields(("conditions", "containerStatuses"), 6))
-    return _object("v1", "Pod", meta, started) | {
-        "spec": _pod_spec(deployment_number, node_of(deployment_number, index)),
-        "status": _pod_status(deployment_number, index, started),
+    meta["managedFields"] = _managed("kube-controller-manager", since, "", _fields(_POD_FIELDS, 12))
+    meta["managedFields"] += _managed("kubelet", since, "status", _fields(("conditions", "containerStatuses"), 6))
+    return _object("v1", "Pod", meta, since) | {
+        "spec": _pod_spec(deployment_number, node_of(deployment_number, index, size)),
+        "status": _pod_status(deployment_number, index, since),
     }
 
 
@@ -218,11 +246,11 @@ def _placed(volumes: list[Object], node_name: str) -> Object:
     }
 
 
-def _pod_status(number: int, index: int, started: datetime) -> Object:
+def _pod_status(number: int, index: int, since: datetime) -> Object:
     address = f"10.{number // 250}.{number % 250}.{index + 10}"
     status = {
         "name": "app",
-        "state": {"running": {"startedAt": _time(started)}},
+        "state": {"running": {"startedAt": _time(since)}},
         "lastState": {},
         "ready": True,
         "restartCount": 0,
@@ -234,11 +262,11 @@ def _pod_status(number: int, index: int, started: datetime) -> Object:
     conditions = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
     return {
         "phase": "Running",
-        "conditions": [{"type": kind, "status": "True", "lastTransitionTime": _time(started)} for kind in conditions],
+        "conditions": [{"type": kind, "status": "True", "lastTransitionTime": _time(since)} for kind in conditions],
         "hostIP": "10.0.0.1",
         "podIP": address,
         "podIPs": [{"ip": address}],
-        "startTime": _time(started),
+        "startTime": _time(since),
         "containerStatuses": [status],
         "qosClass": "Burstable",
     }
@@ -299,15 +327,11 @@ def _image(number: int, index: int) -> Object:
 
 def _node_annotations(number: int) -> dict[str, str]:
     return {
-        "alpha.kubernetes.io/provided-node-ip": f"10.{number // 250}.{number % 250}.1",
+        "alpha.kubernetes.io/provided-node-ip": node_address(number),
         "csi.volume.kubernetes.io/nodeid": f'{{"ebs.csi.aws.com":"i-{_digest("i", number)[:17]}"}}',
         "node.alpha.kubernetes.io/ttl": "15",
         "volumes.kubernetes.io/controller-managed-attach-detach": "true",
     }
-
-
-def _node_name(number: int) -> str:
-    return f"ip-10-{number // 250}-{number % 250}-1.eu-central-1.compute.internal"
 
 
 def _digest(*of: object) -> str:

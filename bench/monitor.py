@@ -1,0 +1,207 @@
+"""A whole run of `monitor` at full size: seconds, peak memory, and how often Prometheus is asked.
+
+A real API server with 5,000 nodes, 5,000 Deployments and 30,000 pods, and a real Prometheus that has their last hour.
+The program is a process of its own, as the CronJob starts it: it reads the cluster, sweeps, judges, tests Prometheus
+and writes its book. After one dry run, the first run writes every verdict; those that follow find what it left.
+Each must find what was drawn.
+
+The peer asks for nothing but the peaks of CPU and network, two queries for each workload by its pods' exact names, one
+after the other; it is given the names, and neither judges nor writes. All its queries are asked, none is scaled up.
+A cluster of a tenth of the size stands beside for the number of queries.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import urllib3
+
+from bench import backfill, measured, sweep
+from bench import monitor_data as data
+from bench import scale_world as world
+from bench.scale_plane import cluster
+from tests.parts.processes import ManagedProcess, wait_for
+
+LONGEST_S = 300
+PEER_ROUNDS = 3
+SMALL = world.Size(world.NODES // 10, world.DEPLOYMENTS // 10)
+SECONDS, MEBIBYTES = 10.0, 300.0
+PEER = "two queries per workload, exact pod names; no cluster read, nothing judged or written"
+
+
+class Parts(NamedTuple):
+    """What a run talks to, and until when Prometheus has samples."""
+
+    kubeconfig: Path
+    prometheus: str
+    until: datetime
+
+
+class Run(NamedTuple):
+    """One run of the program. ``queries`` are those that Prometheus counted, the self-test's too."""
+
+    seconds: float
+    peak_mib: float
+    queries: int
+    report: dict[str, Any]
+
+
+def rows(rounds: int, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+    """The figures of `monitor`. Needs etcd, the API server, Prometheus and promtool (`python -m tests.parts.fetch`)."""
+    runs: list[Run] = []
+    peer: list[float] = []
+    with parts(SMALL, progress) as small:
+        few = run(small, SMALL)
+    with parts(world.FULL, progress) as full:
+        progress("warming up")
+        run(full, world.FULL, "--dry-run")
+        for number in range(1 + rounds):
+            progress(f"run {number + 1} of {1 + rounds}")
+            runs.append(run(full, world.FULL))
+            if number < min(rounds, PEER_ROUNDS):
+                peer.append(_one_by_one(full))
+    return list(_table(runs, few, peer))
+
+
+@contextmanager
+def parts(size: world.Size, progress: Callable[[str], None]) -> Iterator[Parts]:
+    """The cluster and the Prometheus that watched it, of one age."""
+    sweep.CACHE.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=sweep.CACHE) as scratch:
+        now = datetime.now(UTC)
+        progress(f"writing the last hour of {size.pods:,} pods as OpenMetrics text")
+        # Longer blocks than usual: one or two, which nothing ever compacts while a run is measured.
+        backfill.blocks(data.families(now, size), Path(scratch) / "tsdb", progress, longest="24h")
+        with sweep.prometheus_of(Path(scratch)) as url, cluster(now, progress, size) as plane:
+            yield Parts(plane.admin_kubeconfig, url, now + data.AFTER)
+
+
+def run(on: Parts, size: world.Size, *flags: str) -> Run:
+    """The program once, to its end. Raises RuntimeError where it fails or finds other than what was drawn."""
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        config, told, output = folder / "config.json", folder / "told.json", folder / "report.json"
+        config.write_text(json.dumps({"prometheus": {"url": on.prometheus}}))
+        ours = [
+            "-m",
+            "webhook",
+            "monitor",
+            "--config",
+            str(config),
+            "--kubeconfig",
+            str(on.kubeconfig),
+            "-n",
+            "default",
+        ]
+        launcher = [sys.executable, "-I", "-S", measured.__file__, str(told), str(output)]
+        line = [*launcher, sys.executable, *ours, "-o", "json", *flags]
+        process = ManagedProcess("monitor", line, log=folder / "monitor.log")
+        before = _queries(on.prometheus)
+        try:
+            process.start()
+            wait_for(lambda: not process.running, LONGEST_S, "the end of the monitor")
+        finally:
+            process.kill()
+        took = json.loads(told.read_text()) if told.exists() else {}
+        if took.get("status") != 0:
+            raise RuntimeError(f"the monitor failed with {took.get('status')}: {process.tail()}")
+        found = Run(
+            took["seconds"], took["peakMebibytes"], _queries(on.prometheus) - before, json.loads(output.read_text())
+        )
+    _check(found.report, data.counts(data.draw(size.deployments)))
+    if datetime.now(UTC) > on.until:
+        raise RuntimeError(f"the samples ended at {on.until:%H:%M:%S}, before the run did")
+    return found
+
+
+def _check(report: dict[str, Any], drawn: data.Counts) -> None:
+    told = data.Counts(report["idle"], report["active"], report["unknown"], report["unknownReasons"])
+    if told != drawn:
+        raise RuntimeError(f"found {told}, where {drawn} were drawn")
+
+
+def _queries(url: str) -> int:
+    """Instant queries that Prometheus has answered or refused."""
+    with urllib3.PoolManager() as http:
+        text = http.request("GET", f"{url}/metrics", timeout=60, retries=False).data.decode()
+    counted = [line for line in text.splitlines() if line.startswith("prometheus_http_requests_total")]
+    return sum(round(float(line.rsplit(" ", 1)[1])) for line in counted if 'handler="/api/v1/query"' in line)
+
+
+def peer_queries(size: world.Size) -> list[str]:
+    pods = range(world.PODS_PER_DEPLOYMENT)
+    named = ([world.pod_of(number, index)[:2] for index in pods] for number in range(size.deployments))
+    return [query for names in named for query in sweep.peer_queries(sweep.exact_names(names))]
+
+
+def _one_by_one(on: Parts) -> float:
+    """Seconds of the peer, answers read and not decoded."""
+    queries, at = peer_queries(world.FULL), datetime.now(UTC).timestamp()
+    with urllib3.PoolManager() as http:
+        began = time.perf_counter()
+        for query in queries:
+            sweep.ask(http, on.prometheus, query, at=at)
+        return time.perf_counter() - began
+
+
+def _table(runs: list[Run], few: Run, peer: list[float]) -> Iterator[dict[str, Any]]:
+    size = f"{world.DEPLOYMENTS:,} workloads, {world.PODS:,} pods, {world.NODES:,} nodes"
+    first, *others = runs
+    against = (median(peer), f"{PEER} ({len(peer)} rounds)")
+    seconds, mebibytes = median(one.seconds for one in others), max(one.peak_mib for one in runs)
+    changed = [len(one.report["changes"]) for one in others]
+    yield _row(f"monitor: a run, s ({size})", seconds, *against, unit="s", rounds=len(others)) | {
+        "goal": f"at most {SECONDS:g} s",
+        "met": seconds <= SECONDS,
+        "rawOurs": [round(one.seconds, 3) for one in others],
+        "rawPeer": [round(one, 3) for one in peer],
+        "sidesChanged": changed,
+        "objectsWritten": [one.report["objectsWritten"] for one in others],
+    }
+    yield _row(f"monitor: the first run, which writes every verdict, s ({size})", first.seconds, *against, unit="s") | {
+        "goal": f"at most {SECONDS:g} s",
+        "met": first.seconds <= SECONDS,
+    }
+    yield _row(
+        f"monitor: peak memory, the largest of all runs, MiB ({size})", mebibytes, unit="MiB", rounds=len(runs)
+    ) | {
+        "goal": f"at most {MEBIBYTES:g} MiB",
+        "met": mebibytes <= MEBIBYTES,
+        "rawOurs": [round(one.peak_mib, 1) for one in runs],
+    }
+    asked = {one.queries for one in runs}
+    if len(asked) != 1:
+        raise RuntimeError(f"runs of one cluster asked {sorted(asked)} queries")
+    queries = _row(
+        f"monitor: queries, the self-test's too ({size})",
+        asked.pop(),
+        few.queries,
+        "",
+        unit="queries",
+        rounds=len(runs),
+    )
+    queries["peerName"] = f"the same, {SMALL.deployments:,} workloads, {SMALL.pods:,} pods"
+    yield queries | {"goal": "the same", "met": queries["ours"] == few.queries}
+
+
+def _row(
+    figure: str, ours: float, peer: float | None = None, name: str | None = None, *, unit: str, rounds: int = 1
+) -> dict[str, Any]:
+    return {
+        "figure": figure,
+        "ours": round(ours, 3),
+        "peer": None if peer is None else round(peer, 3),
+        "peerName": name,
+        "ratio": None if peer is None else round(peer / ours, 2),
+        "goal": None,
+        "met": None,
+        "rounds": rounds,
+        "unit": unit,
+    }
