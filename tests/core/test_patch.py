@@ -23,7 +23,8 @@ RAW = builders.make_pod(
     },
 )
 NODE_AFFINITY = "/spec/affinity/nodeAffinity"
-REQUIRED = f"{NODE_AFFINITY}/requiredDuringSchedulingIgnoredDuringExecution"
+TERMS = "requiredDuringSchedulingIgnoredDuringExecution"
+REQUIRED = f"{NODE_AFFINITY}/{TERMS}"
 WISHES = f"{NODE_AFFINITY}/preferredDuringSchedulingIgnoredDuringExecution"
 
 
@@ -68,6 +69,63 @@ def test_what_the_owner_wrote_under_our_own_keys_is_theirs(key):
     raw = builders.make_pod(annotations={key: "7"})
     with pytest.raises(PatchError):
         patch.check(raw, [add(f"/metadata/annotations/{patch.escape(key)}", "1")])
+
+
+BAD_EXPRESSIONS = [
+    {"key": "pool", "operator": "In", "values": ["spot-"]},
+    {"key": "pool", "operator": "In", "values": []},
+    {"key": "pool", "operator": "In"},
+    {"key": "pool", "operator": "Exists", "values": ["x"]},
+    {"key": "a/b/c", "operator": "Exists"},
+    {"key": "", "operator": "Exists"},
+    {"key": "pool", "operator": "Like", "values": ["x"]},
+    {"key": "pool", "operator": "Exists", "more": 1},
+]
+BAD_TOLERATIONS = [
+    {"operator": "Exists"},
+    {"key": "", "operator": "Exists", "effect": "NoSchedule"},
+    {"key": "pool", "operator": "Exists"},
+    {"key": "pool", "operator": "Exists", "value": "x", "effect": "NoSchedule"},
+    {"key": "pool", "operator": "Equal", "value": "x y", "effect": "NoSchedule"},
+    {"key": "Pool/x", "operator": "Exists", "effect": "NoSchedule"},
+    {"key": "pool", "operator": "Exists", "effect": "Never"},
+    {"key": "pool", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 3},
+]
+
+
+@pytest.mark.parametrize("expression", BAD_EXPRESSIONS, ids=str)
+@pytest.mark.parametrize("how", ["wish", "narrowed", "anew"])
+def test_a_requirement_that_kubernetes_would_refuse_is_never_added(expression, how):
+    term = {"matchExpressions": [expression]}
+    narrowed = {"matchExpressions": [*ZONE["matchExpressions"], expression]}
+    raw, operation = {
+        "wish": (RAW, add(f"{WISHES}/-", {"weight": 1, "preference": term})),
+        "narrowed": (RAW, add(REQUIRED, {"nodeSelectorTerms": [narrowed, {}]})),
+        "anew": (builders.make_pod(), add("/spec/affinity", {"nodeAffinity": {TERMS: {"nodeSelectorTerms": [term]}}})),
+    }[how]
+    with pytest.raises(PatchError, match="would refuse"):
+        patch.check(raw, [operation])
+
+
+@pytest.mark.parametrize("preference", [{}, {"matchExpressions": []}, {"matchFields": []}], ids=str)
+def test_a_wish_for_nothing_in_particular_is_never_added(preference):
+    with pytest.raises(PatchError, match="without expressions"):
+        patch.check(RAW, [add(f"{WISHES}/-", {"weight": 1, "preference": preference})])
+
+
+@pytest.mark.parametrize("toleration", BAD_TOLERATIONS, ids=str)
+def test_a_toleration_that_kubernetes_would_refuse_or_that_is_too_wide_is_never_added(toleration):
+    with pytest.raises(PatchError, match="toleration"):
+        patch.check(RAW, [add("/spec/tolerations/-", toleration)])
+
+
+def test_the_owners_own_odd_words_are_the_api_servers_to_judge():
+    """Also where we narrow beside them: a key or an operator that we do not know may be tomorrow's."""
+    odd = {"matchExpressions": [{"key": "we~ird/k/ey", "operator": "Near", "values": ["ä "]}]}
+    affinity = {"nodeAffinity": {TERMS: {"nodeSelectorTerms": [odd]}}}
+    raw = builders.make_pod(affinity=affinity, tolerations=[{"key": "a b", "operator": "Gt"}])
+    changes = Changes(required=(builders.KARPENTER_SPOT,), preferred=(builders.AKS_SPOT,))
+    patch.check(raw, patch.build(raw, changes))
 
 
 def test_a_patch_that_is_too_large_is_refused():

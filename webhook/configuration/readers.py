@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from webhook.core import quantity
+from webhook.core import labels, quantity
 from webhook.core.consent import MAX_SPOT
 from webhook.core.model import Requirement, Taint
 from webhook.errors import ConfigurationError, QuantityError
@@ -17,9 +17,7 @@ T = TypeVar("T")
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 LABEL = re.compile(r"([A-Za-z0-9][\w./-]{0,315})(?:=([\w.-]{0,63}))?", re.ASCII)
-_TAINT = re.compile(
-    r"([A-Za-z0-9][\w./-]{0,315})(?:=([\w.-]{0,63}))?:(NoSchedule|NoExecute|PreferNoSchedule)", re.ASCII
-)
+_EFFECTS = ("NoSchedule", "NoExecute", "PreferNoSchedule")
 
 
 class FaultError(Exception):
@@ -160,24 +158,69 @@ def item(read_one: Callable[[Any], T], value: Any, where: str, faults: list[str]
 
 
 def label(value: Any) -> Requirement:
-    match = LABEL.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    """A key alone, or a key and the value it must have, both as Kubernetes accepts them."""
+    if not isinstance(value, str) or not value:
         raise FaultError("a label such as node-type=spot, or a key alone")
-    return Requirement(match[1], "Exists") if match[2] is None else Requirement(match[1], "In", (match[2],))
+    key, equals, wanted = value.partition("=")
+    _check_key(key, "a label such as node-type=spot, or a key alone")
+    _check_value(wanted, "a label such as node-type=spot, or a key alone")
+    return Requirement(key, "In", (wanted,)) if equals else Requirement(key, "Exists")
+
+
+def _check_key(key: str, expected: str) -> None:
+    """A pod with a key that Kubernetes does not accept is refused, whoever wrote the key. Raises FaultError."""
+    if labels.is_key(key):
+        return
+    prefix, slash, name = key.rpartition("/")
+    if slash and not labels.is_key(f"{prefix}/x"):
+        why = f"before its slash a DNS name of up to {labels.MAX_PREFIX} lower-case characters"
+    elif len(name) > labels.MAX_NAME:
+        why = f"a name of up to {labels.MAX_NAME} characters, not {len(name)}"
+    else:
+        why = "letters, digits, '-', '_' and '.', the first and last a letter or digit"
+    raise FaultError(f"{expected}; a key has {why}{_nearest(key)}")
+
+
+def _check_value(value: str, expected: str) -> None:
+    if labels.is_value(value):
+        return
+    if len(value) > labels.MAX_NAME:
+        why = f"up to {labels.MAX_NAME} characters, not {len(value)}"
+    else:
+        why = "letters, digits, '-', '_' and '.', the first and last a letter or digit"
+    raise FaultError(f"{expected}; a value has {why}{_nearest(value)}")
+
+
+def _nearest(text: str) -> str:
+    """The same word without what may not be at its ends, where that is all that is wrong."""
+    near = text.strip("-_./ ")
+    return f" (did you mean {near}?)" if near != text and near and labels.is_key(near) else ""
 
 
 def marker(value: Any) -> tuple[Requirement, ...]:
     """One label, or several joined by commas that must all be there."""
     if not isinstance(value, str) or not value:
         raise FaultError("labels such as node-type=spot or pool=cheap,node-type=spot")
-    return tuple(label(part.strip()) for part in value.split(","))
+    found = tuple(label(part.strip()) for part in value.split(","))
+    if twice := next((one.key for n, one in enumerate(found) if one.key in {o.key for o in found[:n]}), None):
+        raise FaultError(f"each key once; {twice} stands twice, and no node has two values of it")
+    return found
 
 
 def taint(value: Any) -> Taint:
-    match = _TAINT.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise FaultError("a taint such as node-type=spot:NoSchedule")
-    return Taint(match[1], match[2] or "", match[3])
+    """``key=value:effect`` or ``key:effect``, as Kubernetes accepts them; without a value any is meant."""
+    expected = "a taint such as node-type=spot:NoSchedule"
+    if not isinstance(value, str) or ":" not in value:
+        raise FaultError(expected)
+    name, _, effect = value.rpartition(":")
+    if effect not in _EFFECTS:
+        near = difflib.get_close_matches(effect, _EFFECTS, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise FaultError(f"{expected}; an effect is one of {', '.join(_EFFECTS)}{hint}")
+    key, _, own = name.partition("=")
+    _check_key(key, expected)
+    _check_value(own, expected)
+    return Taint(key, own, effect)
 
 
 def max_spot(value: Any) -> str:

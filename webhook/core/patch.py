@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from webhook.core import affinity
+from webhook.core import affinity, labels
 from webhook.core.model import Toleration
 from webhook.core.placement import DECISION, DELETION_COST, Changes
 from webhook.errors import PatchError
@@ -148,6 +148,7 @@ def check(raw: Mapping[str, Any], operations: list[Operation]) -> Json:
     before_affinity, after_affinity = (_field(pod, "spec", "affinity", "nodeAffinity") or {} for pod in (raw, after))
     _check_prefix(before_affinity.get(_PREFERRED), after_affinity.get(_PREFERRED), "preferred terms")
     _check_terms(before_affinity.get(_REQUIRED), after_affinity.get(_REQUIRED))
+    _check_words(raw, after)
     if any(not 1 <= term.get("weight", 0) <= 100 for term in (after_affinity.get(_PREFERRED) or [])):
         raise PatchError("a preference has a weight outside 1..100")
     return after
@@ -206,3 +207,59 @@ def _narrows(new: Json, old: Json) -> bool:
         return False
     added = new.get("matchExpressions") or []
     return bool(added[: len(own)] == own) and (new == old or bool(own or old.get("matchFields")))
+
+
+def _check_words(raw: Mapping[str, Any], after: Json) -> None:
+    """Everything we add is spelt as Kubernetes accepts it; the owner's own words are the API server's to judge."""
+    added = _added(raw, after, "spec", "tolerations")
+    if not all(map(_is_toleration, added)):
+        raise PatchError("a toleration that Kubernetes would refuse")
+    wishes = _added(raw, after, "spec", "affinity", "nodeAffinity", _PREFERRED)
+    narrowed = [wish.get("preference") or {} for wish in wishes]
+    if any(set(term) != {"matchExpressions"} or not term["matchExpressions"] for term in narrowed):
+        raise PatchError("a preference without expressions, which would like every node")
+    expressions = [e for term in narrowed for e in term["matchExpressions"]] + _demanded(raw, after)
+    if not all(map(_is_expression, expressions)):
+        raise PatchError("a node selector requirement that Kubernetes would refuse")
+
+
+def _added(raw: Mapping[str, Any], after: Json, *path: str) -> list[Any]:
+    return (_field(after, *path) or [])[len(_field(raw, *path) or []) :]
+
+
+def _demanded(raw: Mapping[str, Any], after: Json) -> list[Any]:
+    """The expressions of required terms that follow the owner's own in the longest of their terms they begin with."""
+    where = ("spec", "affinity", "nodeAffinity", _REQUIRED, "nodeSelectorTerms")
+    old, new = (_field(pod, *where) or [] for pod in (raw, after))
+    if new == old:
+        return []
+    owned = [term.get("matchExpressions") or [] for term in old]
+    tails: list[Any] = []
+    for term in new:
+        whole = term.get("matchExpressions") or []
+        tails += whole[max((len(own) for own in owned if whole[: len(own)] == own), default=0) :]
+    return tails
+
+
+def _is_expression(expression: Mapping[str, Any]) -> bool:
+    values = expression.get("values", [])
+    counts = bool(values) == (expression.get("operator") in ("In", "NotIn"))
+    return (
+        set(expression) <= {"key", "operator", "values"}
+        and expression.get("operator") in ("In", "NotIn", "Exists", "DoesNotExist")
+        and labels.is_key(expression.get("key") or "")
+        and counts
+        and all(map(labels.is_value, values))
+    )
+
+
+def _is_toleration(toleration: Mapping[str, Any]) -> bool:
+    """Narrower than what Kubernetes accepts: ours always name a key and an effect, and never a time."""
+    value = toleration.get("value") or ""
+    return (
+        set(toleration) <= {"key", "operator", "value", "effect"}
+        and labels.is_key(toleration.get("key") or "")
+        and labels.is_value(value)
+        and toleration.get("effect") in ("NoSchedule", "NoExecute")
+        and toleration.get("operator") in (("Equal",) if value else ("Exists",))
+    )
