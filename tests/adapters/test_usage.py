@@ -149,7 +149,7 @@ def test_a_whole_sweep_is_joined_into_pods(stub):
 
 def test_every_query_of_a_sweep_is_a_post_for_one_moment_and_their_number_is_constant(stub):
     told = sweep(stub.url)
-    assert told.queries == len(stub.queries()) == 15
+    assert told.queries == len(stub.queries()) == 16
     forms = [form for path, _, form in stub.asked if path == "/api/v1/query"]
     assert {form["time"][0] for form in forms if form["query"] != ["time()"]} == {f"{NOW.timestamp():.3f}"}
     assert {form["timeout"][0] for form in forms} == {"5000ms"}

@@ -411,3 +411,16 @@ def test_idle_needs_no_more_than_the_builders_say():
     """Guards the laws above against being true of nothing."""
     assert POLICY.cpu_floor_cores > IDLE_CORES
     assert code(make_workload_usage(make_running("a"), make_running("b"), gone=[make_usage("c")])) is Code.IDLE
+
+
+def test_a_pod_on_a_node_that_stands_still_is_not_at_rest():
+    running = msgspec.structs.replace(make_running(), on_still_node=True)
+    assert verdict(make_workload_usage(running)).code is Code.STALE
+
+
+@pytest.mark.fault(37)
+def test_samples_dated_in_the_future_prove_no_rest_of_a_pod_that_runs_or_of_one_that_is_gone():
+    assert verdict(idle_workload(is_ahead=True)).code is Code.CLOCK
+    gone = make_usage("web-old", is_ahead=True)
+    assert verdict(make_workload_usage(make_running(), gone=[gone])).code is Code.CLOCK
+    assert verdict(idle_workload(is_ahead=True, cpu_recent_cores=2.0)).code is Code.ACTIVE

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.core.usage_builders import AT
+from tests.core.usage_builders import AT, make_running, make_usage
 from webhook.core.census import Census
 from webhook.core.model import WorkloadKey
-from webhook.core.usage import SignalSample, UsageSweep, WorkloadSignals, by_workload
+from webhook.core.usage import SignalSample, UsageSweep, WorkloadSignals, by_workload, still_nodes
 
 WEB = WorkloadKey(namespace="shop", kind="Deployment", name="report")
 NIGHTLY = WorkloadKey(namespace="shop", kind="StatefulSet", name="report")
@@ -51,3 +51,22 @@ def test_of_two_answers_for_one_workload_the_stricter_one_counts(order):
 
 def test_two_answers_one_with_the_kind_and_one_without_are_of_one_workload():
     assert signals_of(told(HIGH), told(LOW, kind="Deployment"), keys=(WEB,))[WEB]["queue"].peak == 9.0
+
+
+def still(*rates, phase="Running", node="n1"):
+    pods = [make_running(f"p{n}", node_name=node, phase=phase).pod for n, _ in enumerate(rates)]
+    known = {("shop", f"p{n}"): make_usage(f"p{n}", cpu_recent_cores=rate) for n, rate in enumerate(rates)}
+    return still_nodes(Census(taken_at=AT, pods=tuple(pods)), known)
+
+
+def test_a_node_none_of_whose_pods_uses_any_cpu_is_told_by_a_frozen_exporter():
+    assert still(0.0, 0.0, 0.0, None) == {"n1"}
+
+
+@pytest.mark.parametrize("rates", [(), (0.0, 0.0), (0.0, 0.0, 0.0, 0.0001), (None, None, None)])
+def test_a_node_with_few_pods_or_one_that_does_something_is_told_of_as_it_is(rates):
+    assert still(*rates) == frozenset()
+
+
+def test_pods_that_wait_or_have_ended_say_nothing_of_their_node():
+    assert still(0.0, 0.0, 0.0, node="") == still(0.0, 0.0, 0.0, phase="Failed") == frozenset()

@@ -37,14 +37,14 @@ def make_usage(name="nginx-demo-7d9c5b8f6d-abcde", *, started_at=AT - DAY, **cha
     return msgspec.structs.replace(usage, **changes)
 
 
-def make_running(name="nginx-demo-7d9c5b8f6d-abcde", *, usage="whole", cpu_request=0.1, **fact):
+def make_running(name="nginx-demo-7d9c5b8f6d-abcde", *, usage="whole", cpu_request=0.1, phase="Running", **fact):
     started_at = fact.pop("started_at", AT - DAY)
     pod = PodFact(
         namespace="shop",
         name=name,
         uid=f"uid-{name}",
         controller=ControllerRef(kind="ReplicaSet", name="nginx-demo-7d9c5b8f6d"),
-        phase="Running",
+        phase=phase,
         created_at=started_at,
         started_at=started_at,
         requests=Resources(cpu_cores=cpu_request),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.house.linters import ROOT
 from webhook.core.policy import CustomSignal, IdlePolicy
 from webhook.wire import promql, promql_text
-from webhook.wire.promql import MACROS, SWEEP, TEMPLATES, ClusterLabel, Dialect, own_faults, sweep_queries
+from webhook.wire.promql import AHEAD, MACROS, SWEEP, TEMPLATES, ClusterLabel, Dialect, own_faults, sweep_queries
 from webhook.wire.promql_probes import probe_queries, query_uses
 
 ANY = dict.fromkeys(MACROS, "1")
@@ -110,7 +110,9 @@ def test_macros_are_put_in_outside_of_strings_and_comments():
 
 
 def test_our_own_queries_keep_the_rules_for_others():
-    assert own_faults({name: template.text for name, template in TEMPLATES.items()}, clustered=False) == []
+    """But for the one that looks into the future, which needs an offset to do so."""
+    ours = {name: template.text for name, template in TEMPLATES.items() if name != AHEAD}
+    assert own_faults(ours, clustered=False) == []
 
 
 def test_an_unknown_name_is_told_with_the_nearest():

@@ -19,7 +19,7 @@ from webhook.core.selftest_checks import examine
 from webhook.core.usage import NodeSample, NodeUsage, UsageSweep
 from webhook.errors import UsageUnavailable
 from webhook.wire.prometheus import Vector, decode_time, decode_vector, decode_version
-from webhook.wire.promql import node_queries, sweep_queries
+from webhook.wire.promql import AHEAD, node_queries, sweep_queries
 from webhook.wire.promql_probes import probe_queries, query_uses
 from webhook.wire.promql_signals import signal_queries
 
@@ -43,6 +43,8 @@ class Prometheus:
         clock = self._transport.query("time()")
         moment = between_steps(at or decode_time(clock.body), step=policy.step)
         queries = sweep_queries(policy, self._dialect) | signal_queries(policy, self._dialect)
+        if at:
+            queries.pop(AHEAD)
         answers = self._ask(queries, moment)
         if not answers["startTime"].rows or not (answers["cpuPoints"].rows or answers["cpuRecent"].rows):
             raise UsageUnavailable("no pod has series of both cAdvisor and kube-state-metrics", code="empty")

@@ -8,6 +8,7 @@ from webhook.core.policy import IdlePolicy
 from webhook.core.readings import running_steps
 from webhook.core.usage import PodLife, PodUsage
 from webhook.wire.prometheus import Vector
+from webhook.wire.promql import AHEAD
 
 Pod = tuple[str, str]
 """(namespace, name)."""
@@ -26,9 +27,10 @@ def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
     }
     cpu_seconds = {pod: sum(mine.values()) for pod, mine in used.items() if _is_whole(pod, mine, containers)}
     received_points = _by_pod(answers["receivedPoints"], min)
+    ahead = _by_pod(answers[AHEAD], max) if AHEAD in answers else {}
     life, sampled = _by_pod(answers["startTime"], max), _by_pod(answers["sampleTime"], min)
     lives, owners = _lives(answers), _owners(answers["owner"])
-    named: set[Pod] = set().union(*known.values(), life, lives, cpu_seconds)
+    named: set[Pod] = set().union(*known.values(), life, lives, cpu_seconds, ahead)
     return tuple(
         PodUsage(
             namespace=pod[0],
@@ -46,6 +48,7 @@ def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
             running_points=sum(found.running_points for found in lives.get(pod, {}).values()),
             started_at=instant(life[pod]) if pod in life else None,
             last_sample_at=instant(sampled[pod]) if pod in sampled else None,
+            is_ahead=pod in ahead,
         )
         for pod in sorted(named)
     )

@@ -44,6 +44,8 @@ class Code(StrEnum):
     STALE = "stale-samples"
     GAP = "gap"
     COVERAGE = "low-coverage"
+    UNSEEN = "unseen-run"
+    UNREAD = "unread-kind"
 
 
 class Judgement(Value, frozen=True):
@@ -169,6 +171,10 @@ def doubts(usage: WorkloadUsage, measures: Iterable[Measure], *, policy: IdlePol
         yield Doubt(code=Code.NO_PODS, reason=f"no pod of it ran in the last {_span(policy.window)}")
     for running in usage.running:
         yield from _pod_doubts(running, usage.evaluated_at, policy)
+    for told in (*(running.usage for running in usage.running), *usage.gone):
+        if told and told.is_ahead:
+            reason = f"samples of pod {told.name} are dated in the future: what it does now is not known"
+            yield Doubt(code=Code.CLOCK, reason=reason)
     for measure in measures:
         yield from _measure_doubts(measure, policy)
     if usage.untold_steps:
@@ -201,6 +207,9 @@ def _pod_doubts(running: RunningPod, evaluated_at: datetime, policy: IdlePolicy)
         # The node's clock is ahead. Such a pod is young until then, and nothing that it does would count.
         ahead = _span(pod.started_at - evaluated_at)
         yield Doubt(code=Code.CLOCK, reason=f"pod {pod.name} started {ahead} in the future, by its node's clock")
+    if running.on_still_node:
+        reason = f"no pod at all of {pod.name}'s node uses any CPU: its exporter repeats itself"
+        yield Doubt(code=Code.STALE, reason=reason)
     if evaluated_at - pod.started_at < startup(policy):
         return
     if usage is None:

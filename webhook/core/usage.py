@@ -45,7 +45,8 @@ class PodUsage(Value, frozen=True):
     ``controller`` is its owner as kube-state-metrics names it, also for a pod that is gone by now. Pods that followed
     each other under one name, as those of a StatefulSet do, are one PodUsage: ``lives`` are those of all that
     kube-state-metrics told of in the window, by UID, ``started_at`` is the last one's. ``cpu_seconds`` is what all its
-    containers have used in all, as of their last sample, and None where one of them was not seen.
+    containers have used in all, as of their last sample, and None where one of them was not seen. ``is_ahead`` where
+    samples are dated in the future: what is told for now was so a while ago.
     """
 
     namespace: str
@@ -63,6 +64,7 @@ class PodUsage(Value, frozen=True):
     running_points: int = 0
     started_at: datetime | None = None
     last_sample_at: datetime | None = None
+    is_ahead: bool = False
     signals: dict[str, SignalSample] = {}
 
     def before(self, uid: str) -> PodLife:
@@ -97,6 +99,7 @@ class RunningPod(Value, frozen=True):
 
     pod: PodFact
     usage: PodUsage | None = None
+    on_still_node: bool = False
 
     @property
     def is_told_of(self) -> bool:
@@ -132,6 +135,9 @@ class NodeUsage(Value, frozen=True):
     match_rate: float = 0.0
 
 
+_SEVERAL = 3
+"""Pods that must all stand still before their node's exporter is doubted."""
+
 Owners = Mapping[tuple[str, str, str], WorkloadKey]
 """From (namespace, kind, name) of a pod's controller to its workload."""
 
@@ -149,17 +155,19 @@ def by_workload(
     known = {(usage.namespace, usage.name): usage for usage in sweep.pods}
     running: defaultdict[WorkloadKey, list[RunningPod]] = defaultdict(list)
     alive = {(pod.namespace, pod.name) for pod in census.pods if pod.phase == "Running"}
+    still = still_nodes(census, known)
     for pod in census.pods:
         workload = workload_of(pod.namespace, pod.controller, owners)
         if workload and pod.phase == "Running":
-            running[workload].append(RunningPod(pod=pod, usage=known.get((pod.namespace, pod.name))))
+            usage = known.get((pod.namespace, pod.name))
+            running[workload].append(RunningPod(pod=pod, usage=usage, on_still_node=pod.node_name in still))
     gone: defaultdict[WorkloadKey, list[PodUsage]] = defaultdict(list)
-    for usage in sweep.pods:
+    for told in sweep.pods:
         # A pod that ended before the window, and only its object is left, tells nothing of the window.
-        if (usage.namespace, usage.name) in alive or not usage.running_points:
+        if (told.namespace, told.name) in alive or not told.running_points:
             continue
-        if workload := workload_of(usage.namespace, usage.controller, owners):
-            gone[workload].append(usage)
+        if workload := workload_of(told.namespace, told.controller, owners):
+            gone[workload].append(told)
     keys = _ordered(owners.values())
     own = _lent(sweep.workloads, everyone or keys)
     ages = {WorkloadKey(namespace=c.namespace, kind=c.kind, name=c.name): c.created_at for c in census.controllers}
@@ -176,6 +184,20 @@ def by_workload(
         )
         for key in keys
     }
+
+
+def still_nodes(census: Census, known: Mapping[tuple[str, str], PodUsage]) -> frozenset[str]:
+    """Nodes of which several pods have a rate of CPU, and every one of those is exactly zero.
+
+    One pod may well do nothing; a node's network and log agents never all do. A frozen exporter whose samples get fresh
+    time stamps looks like that, and like nothing else.
+    """
+    rates: defaultdict[str, list[float]] = defaultdict(list)
+    for pod in census.pods:
+        usage = known.get((pod.namespace, pod.name))
+        if pod.phase == "Running" and pod.node_name and usage and usage.cpu_recent_cores is not None:
+            rates[pod.node_name].append(usage.cpu_recent_cores)
+    return frozenset(node for node, told in rates.items() if len(told) >= _SEVERAL and not any(told))
 
 
 def _lent(

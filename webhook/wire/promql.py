@@ -71,6 +71,9 @@ _KNOWN = f"and on (namespace, pod) {_SETTLED}"
 _POD = ("namespace", "pod")
 _LIFE = (*_POD, "uid")
 
+AHEAD = "aheadPoints"
+"""The one query that looks past the moment of a sweep; of a moment in the past it would tell what came after."""
+
 SWEEP: dict[str, Template] = {
     "cpuPeak": Template(f"max_over_time((sum by (namespace, pod) ({_CPU_RATE}) {_GROWN}){_STEPS})", _POD),
     "cpuPoints": Template(f"count_over_time(({_CPU_RATE} >= 0 {_KNOWN}){_STEPS})", (*_POD, "container")),
@@ -112,6 +115,8 @@ SWEEP: dict[str, Template] = {
         ' or last_over_time(kube_pod_init_container_info{restart_policy="Always"}[$window]))',
         (*_POD, "container"),
     ),
+    # Samples more than a minute ahead; Prometheus itself refuses those that are more than ten.
+    AHEAD: Template(f"max by (namespace, pod) (count_over_time({CPU}[10m] offset -11m))", _POD),
     "toldPoints": Template(f"count_over_time((count(kube_pod_start_time) > 0){_STEPS})", ()),
 }
 """The instant queries of one sweep by name; all but ``toldPoints`` return vectors over namespace and pod."""
