@@ -294,6 +294,9 @@ def test_explain_of_a_cron_job_shows_the_runs_it_is_judged_by(cli, tmp_path):
         )
         for n in (1, 2, 3)
     )
+    runs += (
+        BatchRun("nightly-4", builders.NOW - timedelta(hours=4), 3840.0, succeeded=False, cpu_seconds=8.0, ended=False),
+    )
     key = WorkloadKey("shop", "CronJob", "nightly")
     verdict = builders.make_verdict(key, Side.REGULAR, reason="run nightly-2 failed on spot", runs=runs)
     file = tmp_path / "batch.json"
@@ -305,4 +308,5 @@ def test_explain_of_a_cron_job_shows_the_runs_it_is_judged_by(cli, tmp_path):
         ["nightly-1", "60m", "ago", "75s", "12", "succeeded", "-"],
         ["nightly-2", "2h", "ago", "75s", "12", "failed", "spot"],
         ["nightly-3", "3h", "ago", "75s", "-", "succeeded", "regular"],
+        ["nightly-4", "4h", "ago", ">=64m", ">=8", "unseen", "-"],
     ]

@@ -5,7 +5,7 @@ import pytest
 
 from tests.core.usage_builders import AT, DAY, make_usage
 from webhook.core.book import Book, Control
-from webhook.core.census import Census, ControllerFact, JobRun, NodeFact, PodFact
+from webhook.core.census import Census, ControllerFact, CronStatus, JobRun, NodeFact, PodFact
 from webhook.core.model import ControllerRef, Evidence, Side, Verdict, WorkloadKey
 from webhook.core.policy import Match, Policy, Rule
 from webhook.core.usage import UsageSweep
@@ -210,25 +210,22 @@ def test_half_of_the_pods_missing_leaves_the_other_workloads_as_they_are(world):
 
 
 def cron_runs(world, name, *, count=3, **changes):
-    """A CronJob whose last Jobs ended in the last hours, each with one pod that Prometheus still knows."""
-    world.deploy(name, kind="CronJob", usage=None)
-    for index in range(count):
-        began = AT - (index + 1) * timedelta(hours=1)
-        facts = {"ended_at": began + MINUTE, "succeeded": True} | changes
-        up = ControllerRef(kind="CronJob", name=name, uid=f"uid-{name}")
+    """A CronJob whose last Jobs ended within the hour, each with one pod that Prometheus still knows."""
+    began = [AT.replace(second=0, microsecond=0) - (index + 1) * 15 * MINUTE for index in range(count)]
+    up = ControllerRef(kind="CronJob", name=name, uid=f"uid-{name}")
+    status = CronStatus(last_schedule_at=began[0])
+    world.controllers.append(
+        ControllerFact("batch/v1", "CronJob", "shop", name, f"uid-{name}", created_at=AT - DAY, schedule=status)
+    )
+    for moment in began:
+        facts = {"ended_at": moment + MINUTE, "succeeded": True, "pods": 1} | changes
+        job = f"{name}-{int(moment.timestamp()) // 60}"
+        run = JobRun(started_at=moment, **facts)
         world.controllers.append(
-            ControllerFact(
-                "batch/v1",
-                "Job",
-                "shop",
-                f"{name}-{index}",
-                f"uid-{index}",
-                controller=up,
-                run=JobRun(started_at=began, **facts),
-            )
+            ControllerFact("batch/v1", "Job", "shop", job, f"uid-{job}", controller=up, created_at=moment, run=run)
         )
-        owner = ControllerRef(kind="Job", name=f"{name}-{index}")
-        world.usages.append(make_usage(f"{name}-{index}-x", controller=owner, cpu_seconds=3.0, running_points=0))
+        owner = ControllerRef(kind="Job", name=job)
+        world.usages.append(make_usage(f"{job}-x", controller=owner, cpu_seconds=3.0, running_points=0))
 
 
 def test_a_cron_job_with_small_runs_turns_to_spot_and_one_that_fails_on_the_way_does_not(world):

@@ -1,12 +1,13 @@
 """The API server's JSON: what is read of it, and that no shape of it breaks the reader."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.core.census import PodFact
+from webhook.core.census import CronStatus, JobRun, PodFact
 from webhook.wire.kubernetes import RESOURCES, decode_event, decode_message, decode_page, decode_version
 
 BY_KIND = {resource.kind: resource for resource in RESOURCES}
@@ -104,3 +105,32 @@ def test_every_kind_has_the_path_the_api_server_serves():
 def test_the_next_page_is_named_and_the_last_has_none():
     assert decode_page(page(**{"continue": "abc"}), BY_KIND["Node"]).next_page == "abc"
     assert decode_page(page(), BY_KIND["Node"]).next_page == ""
+
+
+def controller_fact(kind, **status):
+    entry = decode_page(page({"metadata": {"name": "c", "namespace": "n"}, "status": status}), BY_KIND[kind]).entries[0]
+    return entry.fact
+
+
+def test_a_cron_job_tells_of_its_runs_and_one_without_a_status_of_none():
+    told = controller_fact(
+        "CronJob",
+        lastScheduleTime="2026-03-05T12:00:00Z",
+        lastSuccessfulTime="2026-03-05T11:00:09Z",
+        active=[{"kind": "Job", "name": "c-29545200", "uid": "u"}, {"kind": "Job"}],
+    )
+    noon = datetime(2026, 3, 5, 12, tzinfo=UTC)
+    assert told.schedule == CronStatus(noon, noon - timedelta(minutes=59, seconds=51), ("c-29545200",))
+    assert controller_fact("CronJob").schedule == CronStatus()
+    assert controller_fact("CronJob", active=None).schedule == CronStatus()
+    assert controller_fact("Deployment", active=3, succeeded="no").schedule is None
+
+
+def test_a_job_that_ended_counts_its_pods_and_one_that_works_is_no_run():
+    start, end = "2026-03-05T12:00:00Z", "2026-03-05T12:01:00Z"
+    ended = {"type": "Complete", "status": "True", "lastTransitionTime": end}
+    noon = datetime(2026, 3, 5, 12, tzinfo=UTC)
+    run = JobRun(noon, noon + timedelta(minutes=1), succeeded=True, pods=3)
+    assert controller_fact("Job", startTime=start, conditions=[ended], succeeded=2, failed=1).run == run
+    assert controller_fact("Job", startTime=start, conditions=[ended]).run == JobRun(noon, run.ended_at, succeeded=True)
+    assert controller_fact("Job", startTime=start, active=1).run is None

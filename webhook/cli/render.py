@@ -60,12 +60,15 @@ def signal_cells(signal: Signal, *, judged_at: datetime | None) -> tuple[str, ..
 
 
 def run_cells(run: BatchRun, now: datetime) -> tuple[str, ...]:
-    """Job, how long ago it started, how long it took, its CPU-seconds, how it ended, and on which class of node."""
+    """Job, how long ago it started, how long it took, its CPU-seconds, how it ended, and on which class of node.
+
+    Of a run whose end nobody saw, it is what was seen at least.
+    """
     return (
         run.job,
         ago(run.started_at, now),
-        span(timedelta(seconds=run.seconds)),
-        "-" if run.cpu_seconds is None else f"{run.cpu_seconds:.0f}",
-        "succeeded" if run.succeeded else "failed",
+        ("" if run.ended else ">=") + span(timedelta(seconds=run.seconds)),
+        "-" if run.cpu_seconds is None else ("" if run.ended else ">=") + f"{run.cpu_seconds:.0f}",
+        ("succeeded" if run.succeeded else "failed") if run.ended else "unseen",
         {True: "spot", False: "regular", None: "-"}[run.on_spot],
     )

@@ -5,92 +5,46 @@ neither says whether the next may be interrupted. What an interruption costs doe
 again. So the next run goes to spot when the last few were all small (in time and in CPU) and
 successful, and stays on regular nodes as soon as one was not, or failed on spot.
 
-Runs are taken from the Job objects of the API server, their CPU from Prometheus while it still
-has it, and kept in the book: a CronJob keeps three Jobs, and Prometheus forgets.
+A run whose end nobody saw is no small one: it leaves the CronJob unknown until enough later
+runs were seen to their end.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 import msgspec
 
-from webhook.core import spotpool
-from webhook.core.census import Census, ControllerFact, PodFact
-from webhook.core.idleness import Code, Judgement
-from webhook.core.model import BatchRun, CapacityType, Evidence, WorkloadKey
-from webhook.core.policy import BatchPolicy, IdlePolicy, Policy
-from webhook.core.readings import good
-from webhook.core.usage import UsageSweep
+from webhook.core.batch_runs import Look, until
+from webhook.core.census import CronStatus
+from webhook.core.idleness import Code, Doubt, Judgement
+from webhook.core.model import BatchRun, Evidence
+from webhook.core.policy import BatchPolicy, IdlePolicy
 
-KIND = "CronJob"
-KEPT = 10
-"""Runs a workload: more than any sensible ``min_runs``, and small in the book."""
-
-Runs = Mapping[WorkloadKey, tuple[BatchRun, ...]]
+_SLACK = timedelta(minutes=1)
+"""Between the end of a Job and what its CronJob calls the time of its success."""
 
 
-def ended_runs(census: Census, sweep: UsageSweep, policy: Policy) -> dict[WorkloadKey, tuple[BatchRun, ...]]:
-    """Every ended Job that a CronJob owns, by that CronJob."""
-    pods: defaultdict[tuple[str, str], list[PodFact]] = defaultdict(list)
-    for pod in census.pods:
-        if pod.controller and pod.controller.kind == "Job":
-            pods[pod.namespace, pod.controller.name].append(pod)
-    used = _cpu_seconds(sweep)
-    nodes = {n.name: spotpool.classify(n.labels, policy=policy).capacity_type for n in census.nodes}
-    found: defaultdict[WorkloadKey, list[BatchRun]] = defaultdict(list)
-    for job in census.controllers:
-        if job.kind == "Job" and job.run and job.controller and job.controller.kind == KIND:
-            key = WorkloadKey(namespace=job.namespace, kind=KIND, name=job.controller.name)
-            names = {pod.name for pod in pods[job.namespace, job.name]}
-            seconds = _sum(used.get((job.namespace, job.name), {}), names)
-            found[key].append(_run(job, pods[job.namespace, job.name], nodes, cpu_seconds=seconds))
-    return {key: tuple(runs) for key, runs in found.items()}
-
-
-def remembered(before: Iterable[BatchRun], ended: Iterable[BatchRun]) -> tuple[BatchRun, ...]:
-    """The last runs, the youngest first; what was once seen of a run stays known."""
-    known = {(run.job, run.started_at): run for run in before}
-    for run in ended:
-        named = (run.job, run.started_at)
-        known[named] = _merged(known[named], run) if named in known else run
-    return tuple(sorted(known.values(), key=lambda run: (run.started_at, run.job), reverse=True)[:KEPT])
-
-
-def under_way(census: Census) -> dict[WorkloadKey, datetime]:
-    """Since when the eldest run that has not ended is under way, by CronJob."""
-    found: dict[WorkloadKey, datetime] = {}
-    for job in census.controllers:
-        if job.kind == "Job" and not job.run and job.created_at and job.controller and job.controller.kind == KIND:
-            key = WorkloadKey(namespace=job.namespace, kind=KIND, name=job.controller.name)
-            found[key] = min(found.get(key, job.created_at), job.created_at)
-    return found
-
-
-def judge(
-    runs: Iterable[BatchRun], policy: IdlePolicy, *, now: datetime, running_since: datetime | None = None
-) -> Judgement:
-    """Evidence for the next run. ``runs`` the youngest first, as ``remembered`` gives them."""
+def judge(runs: Iterable[BatchRun], look: Look, policy: IdlePolicy, *, now: datetime) -> Judgement:
+    """Evidence for the next run. ``runs`` are what ``remembered`` gives for this ``look``."""
     runs = tuple(runs)
-    return msgspec.structs.replace(_judged(runs, policy, now=now, running_since=running_since), runs=runs)
+    return msgspec.structs.replace(_judged(runs, look, policy, now=now), runs=runs)
 
 
-def _judged(
-    runs: tuple[BatchRun, ...], policy: IdlePolicy, *, now: datetime, running_since: datetime | None
-) -> Judgement:
+def _judged(runs: tuple[BatchRun, ...], look: Look, policy: IdlePolicy, *, now: datetime) -> Judgement:
     batch, factor = policy.batch, policy.leave_factor
-    if running_since is not None and now - running_since > batch.max_duration * factor:
-        return _active(f"a run is under way for {(now - running_since).total_seconds():.0f} s")
-    recent = [run for run in runs if now - run.started_at <= batch.window]
+    if look.unread:
+        return _unknown(Code.UNREAD, f"{' and '.join(look.unread)} cannot be read, so nobody saw its last runs")
+    # By its time alone: a run's first minutes have no CPU yet, and must neither hide a large run nor wait for a sample.
+    limit = batch.max_duration.total_seconds() * factor
+    if long := next((run for run in look.under_way if run.seconds > limit), None):
+        return _active(f"run {long.job} is under way for {long.seconds:.0f} s; large from {_limits(batch, factor)}")
+    working = {(run.job, run.started_at) for run in look.under_way}
+    recent = [r for r in runs if now - until(r) <= batch.window and (r.ended or (r.job, r.started_at) not in working)]
     last = recent[: batch.min_runs]
     if costly := next((why for run in last if (why := _why_costly(run, batch, factor))), ""):
         return _active(costly)
-    if len(last) < batch.min_runs:
-        return _unknown(Code.NO_PODS, f"{len(last)} runs ended in {_days(batch)}; {batch.min_runs} are needed")
-    if unseen := next((run for run in last if run.cpu_seconds is None), None):
-        return _unknown(
-            Code.MISSING, f"nobody saw the CPU of run {unseen.job}; Prometheus must scrape it at least once"
-        )
+    if doubt := _doubt(recent, look, batch, now=now):
+        return _unknown(doubt.code, doubt.reason)
     if odd := next((run for run in last if not run.succeeded or _is_large(run, batch, 1.0)), None):
         why = "failed" if not odd.succeeded else f"took {_of(odd)}; small up to {_limits(batch, 1.0)}"
         reason = f"neither small nor large: run {odd.job} {why}"
@@ -99,13 +53,54 @@ def _judged(
     return Judgement(evidence=Evidence.IDLE, reason=reason, code=Code.IDLE, measured=True)
 
 
+def _doubt(recent: list[BatchRun], look: Look, batch: BatchPolicy, *, now: datetime) -> Doubt | None:
+    """What nobody saw of the last runs."""
+    last = recent[: batch.min_runs]
+    if unseen := _unseen(last, look):
+        return Doubt(code=Code.UNSEEN, reason=unseen)
+    if len(last) < batch.min_runs:
+        reason = f"{len(last)} runs ended in {_days(batch)}; {batch.min_runs} are needed"
+        return Doubt(code=Code.NO_PODS, reason=reason)
+    if untold := _untold(recent, look.schedule, batch, now=now):
+        return Doubt(code=Code.UNSEEN, reason=untold)
+    if blind := next((run for run in last if run.cpu_seconds is None), None):
+        reason = f"nobody saw the CPU of run {blind.job}; Prometheus must scrape it at least once"
+        return Doubt(code=Code.MISSING, reason=reason)
+    return None
+
+
 def _why_costly(run: BatchRun, batch: BatchPolicy, factor: float) -> str:
-    if run.on_spot and not run.succeeded:
+    if run.on_spot and run.ended and not run.succeeded:
         return f"run {run.job} failed on spot"
     if _is_large(run, batch, factor):
         limits = _limits(batch, factor)
         return f"run {run.job} took {_of(run)}; large from {limits}, so an interruption would cost much"
     return ""
+
+
+def _unseen(last: list[BatchRun], look: Look) -> str:
+    """A run that the next one may resemble, and whose end nobody saw."""
+    if lost := next((run for run in last if not run.ended), None):
+        if lost.seconds:
+            return f"nobody saw the end of run {lost.job}; it ran for at least {lost.seconds:.0f} s"
+        return f"nobody saw run {lost.job}, only that it started"
+    return f"run {look.hidden[0]} is under way and cannot be read" if look.hidden else ""
+
+
+def _untold(recent: list[BatchRun], schedule: CronStatus | None, batch: BatchPolicy, *, now: datetime) -> str:
+    """Runs that may have been, by the CronJob's own word.
+
+    One that tells of no schedule has never been scheduled, or its controller keeps no status, and then any number of
+    runs may have gone unseen. The two look alike, so neither proves anything. A success that nobody else saw is one of
+    a run that somebody started by hand, and whose Job was gone soon after.
+    """
+    if schedule is None or schedule.last_schedule_at is None:
+        return "its schedule is not known, and so not that every run was seen"
+    success = schedule.last_success_at
+    if success is None or now - success > batch.window:
+        return ""
+    seen = any(run.ended and run.succeeded and until(run) >= success - _SLACK for run in recent)
+    return "" if seen else "nobody saw the run that succeeded last"
 
 
 def _unknown(code: Code, reason: str) -> Judgement:
@@ -119,53 +114,6 @@ def _active(reason: str) -> Judgement:
 def _is_large(run: BatchRun, batch: BatchPolicy, factor: float) -> bool:
     limit = batch.max_duration.total_seconds() * factor
     return run.seconds > limit or (run.cpu_seconds or 0.0) > batch.max_cpu_seconds * factor
-
-
-def _run(
-    job: ControllerFact, pods: list[PodFact], nodes: Mapping[str, CapacityType], *, cpu_seconds: float | None
-) -> BatchRun:
-    run = job.run
-    if run is None:
-        raise ValueError(f"{job.name} has not ended")
-    classes = {nodes.get(pod.node_name) for pod in pods}
-    on_spot = CapacityType.SPOT in classes if classes and None not in classes else None
-    return BatchRun(
-        job=job.name,
-        started_at=run.started_at,
-        seconds=max(0.0, (run.ended_at - run.started_at).total_seconds()),
-        succeeded=run.succeeded,
-        cpu_seconds=cpu_seconds,
-        on_spot=True if CapacityType.SPOT in classes else on_spot,
-    )
-
-
-def _cpu_seconds(sweep: UsageSweep) -> dict[tuple[str, str], dict[str, float | None]]:
-    """By Job, then by pod, as kube-state-metrics names the owner."""
-    found: defaultdict[tuple[str, str], dict[str, float | None]] = defaultdict(dict)
-    for pod in sweep.pods:
-        if pod.controller and pod.controller.kind == "Job":
-            found[pod.namespace, pod.controller.name][pod.name] = good(pod.cpu_seconds)
-    return dict(found)
-
-
-def _sum(used: Mapping[str, float | None], pods: Iterable[str]) -> float | None:
-    """Of all pods that either side knows; None where one of them has no value, or there is none."""
-    values = [used.get(name) for name in used.keys() | set(pods)]
-    known = [value for value in values if value is not None]
-    return sum(known) if known and len(known) == len(values) else None
-
-
-def _merged(before: BatchRun, now: BatchRun) -> BatchRun:
-    """A counter only grows, and pods are deleted: the larger and the known value are the truer ones."""
-    seconds = [value for value in (before.cpu_seconds, now.cpu_seconds) if value is not None]
-    return BatchRun(
-        job=now.job,
-        started_at=now.started_at,
-        seconds=now.seconds,
-        succeeded=now.succeeded,
-        cpu_seconds=max(seconds, default=None),
-        on_spot=before.on_spot if now.on_spot is None else now.on_spot,
-    )
 
 
 def _of(run: BatchRun) -> str:

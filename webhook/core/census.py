@@ -39,15 +39,27 @@ class PodFact(Value, frozen=True):
 
 
 class JobRun(Value, frozen=True):
-    """A Job that ended, by its Complete or Failed condition."""
+    """A Job that ended, by its Complete or Failed condition; ``pods`` are those it counts as succeeded or failed."""
 
     started_at: datetime
     ended_at: datetime
     succeeded: bool
+    pods: int = 0
+
+
+class CronStatus(Value, frozen=True):
+    """What a CronJob says of its runs, which outlives their Jobs; ``active`` names Jobs that have not ended.
+
+    ``last_schedule_at`` is the time its newest Job was due, None for one that was never scheduled, or tells nothing.
+    """
+
+    last_schedule_at: datetime | None = None
+    last_success_at: datetime | None = None
+    active: tuple[str, ...] = ()
 
 
 class ControllerFact(Value, frozen=True):
-    """A ReplicaSet, Deployment, StatefulSet, Job or CronJob; ``run`` is of a Job alone."""
+    """A ReplicaSet, Deployment, StatefulSet, Job or CronJob; ``run`` is of a Job alone, ``schedule`` of a CronJob."""
 
     api_version: str
     kind: str
@@ -60,6 +72,7 @@ class ControllerFact(Value, frozen=True):
     replicas: int | None = None
     created_at: datetime | None = None
     run: JobRun | None = None
+    schedule: CronStatus | None = None
 
 
 class Census(Value, frozen=True):

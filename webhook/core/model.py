@@ -165,7 +165,11 @@ class Signal(Value, frozen=True):
 
 
 class BatchRun(Value, frozen=True):
-    """One run of a CronJob that ended. None means that nobody saw it, which is never nothing."""
+    """One run of a CronJob. None means that nobody saw it, which is never nothing.
+
+    While ``ended`` is False, nobody saw its end: ``seconds`` and ``cpu_seconds`` are then what was seen of it at least,
+    in coarse steps, and zero seconds may mean that only its start is known. It never counts as succeeded.
+    """
 
     job: str
     started_at: datetime
@@ -173,6 +177,7 @@ class BatchRun(Value, frozen=True):
     succeeded: bool
     cpu_seconds: float | None = None
     on_spot: bool | None = None
+    ended: bool = True
 
 
 class Verdict(Value, frozen=True):
@@ -182,7 +187,7 @@ class Verdict(Value, frozen=True):
     the pods of a workload for the ReplicaSet controller. ``idle_runs`` is the current run of
     idle evidence. ``good_at`` is when evidence was last idle or active, ``judged_at`` the last run that was
     written down; both are coarse, because a shard is written on change, not every minute. ``runs`` are a CronJob's
-    last ones, the youngest first.
+    last ones, the one that ended last first.
     """
 
     key: WorkloadKey

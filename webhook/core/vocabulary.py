@@ -66,6 +66,7 @@ SENTENCE = frozenset(
     within without workload would yet young younger zero
     B/s kB/s MB/s GB/s s m h d days average a throughout
     CPU CPU-seconds Date Prometheus Prometheus: judged where nobody reachable unreachable cost unknown
+    CronJob Job end read schedule
     """.split()  # noqa: SIM905 - prose is read as prose
 )
 """What our own reasons are written in."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from webhook.core import batch, inventory, rules, sanity, sides
+from webhook.core import batch, batch_runs, inventory, rules, sanity, sides
 from webhook.core.book import Book
 from webhook.core.census import Census, ControllerFact, PodFact
 from webhook.core.idleness import Judgement, clock_doubt, judge, unavailable
@@ -164,27 +164,33 @@ def judge_all(census: Census, sweeps: Sweeps, book: Book, *, policy: Policy) -> 
             owners = {pod: key for pod, key in known.items() if key in mine}
             usages = by_workload(census, swept.answer, owners=owners, everyone=policies)
             judged |= {key: judge(found, mine[key], now=swept.began) for key, found in usages.items()}
-            judged |= _judge_batch(census, swept, mine, book, policy)
+        judged |= _judge_batch(census, swept, mine, book, policy)
     return {key: judged[key] for key in policies}
 
 
 def _judge_batch(
     census: Census, swept: Swept, mine: Mapping[WorkloadKey, IdlePolicy], book: Book, policy: Policy
 ) -> dict[WorkloadKey, Judgement]:
-    """CronJobs, by the runs that the book remembers and those that just ended; a clock that is off proves nothing."""
-    sweep = swept.answer
-    keys = [key for key in mine if key.kind == batch.KIND]
-    if not keys or isinstance(sweep, UsageUnavailable):
-        return {}
-    uids, ended, running = _uids(census), batch.ended_runs(census, sweep, policy), batch.under_way(census)
-    judged = {}
-    for key in keys:
-        if clock_doubt(sweep.evaluated_at, sweep.answered_at, policy=mine[key], now=swept.began):
-            continue
+    """CronJobs, by the runs that the book remembers and those that are seen now.
+
+    Without Prometheus, or with a clock that is off, nothing is proven; runs that come and go meanwhile are remembered.
+    """
+    sweep = None if isinstance(swept.answer, UsageUnavailable) else swept.answer
+    uids, judged = _uids(census), {}
+    asked = {key: idle for key, idle in mine.items() if key.kind == batch_runs.KIND}
+    for key, look in batch_runs.looks(census, sweep, asked, policy=policy, now=swept.began).items():
         before = book.verdicts.get(str(key))
         past = before.runs if before and before.uid == uids.get(key, "") else ()
-        runs = batch.remembered(past, ended.get(key, ()))
-        judged[key] = batch.judge(runs, mine[key], now=swept.began, running_since=running.get(key))
+        if isinstance(swept.answer, UsageUnavailable):
+            blind = unavailable(str(swept.answer))
+        elif doubt := clock_doubt(
+            swept.answer.evaluated_at, swept.answer.answered_at, policy=mine[key], now=swept.began
+        ):
+            blind = Judgement(evidence=Evidence.UNKNOWN, reason=doubt.reason, code=doubt.code)
+        else:
+            judged[key] = batch.judge(batch_runs.remembered(past, look), look, mine[key], now=swept.began)
+            continue
+        judged[key] = msgspec.structs.replace(blind, runs=batch_runs.remembered(past, look, clock_is_sure=False))
     return judged
 
 

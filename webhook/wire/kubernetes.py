@@ -1,7 +1,8 @@
 """The API server's JSON, decoded only where we look, straight into the values of the core.
 
 Lists and watch events come as bytes; of a pod's 20 KiB some hundred bytes survive. One object
-that cannot be read is left out and counted: it must not hide the others.
+that cannot be read is left out and counted: it must not hide the others. The module is long
+because it has the shape of every kind that is read.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from webhook.core.census import ControllerFact, JobRun, NodeFact, PodFact
+from webhook.core.census import ControllerFact, CronStatus, JobRun, NodeFact, PodFact
 from webhook.core.model import ControllerRef, Namespace, Resources, Taint, Value
 from webhook.core.pod import OwnerReference
 from webhook.core.quantity import to_float
@@ -147,8 +148,24 @@ class _ControllerSpec(Value, frozen=True):
 
 
 class _ControllerStatus(Value, frozen=True):
+    pass
+
+
+class _JobStatus(_ControllerStatus, frozen=True):
     start_time: datetime | None = None
     conditions: tuple[_Condition, ...] | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+
+
+class _Reference(Value, frozen=True):
+    name: str = ""
+
+
+class _CronStatus(_ControllerStatus, frozen=True):
+    last_schedule_time: datetime | None = None
+    last_successful_time: datetime | None = None
+    active: tuple[_Reference, ...] | None = None
 
 
 class _Controller(_Object, frozen=True):
@@ -168,16 +185,38 @@ class _Controller(_Object, frozen=True):
             annotations=meta.annotations or {},
             replicas=self.spec.replicas,
             created_at=meta.creation_timestamp,
-            run=_run(self.status) if kind == "Job" else None,
+            run=_run(self.status) if isinstance(self.status, _JobStatus) else None,
+            schedule=_schedule(self.status) if isinstance(self.status, _CronStatus) else None,
         )
 
 
-def _run(status: _ControllerStatus) -> JobRun | None:
+class _Job(_Controller, frozen=True):
+    status: _JobStatus = _JobStatus()
+
+
+class _CronJob(_Controller, frozen=True):
+    status: _CronStatus = _CronStatus()
+
+
+def _schedule(status: _CronStatus) -> CronStatus:
+    return CronStatus(
+        last_schedule_at=status.last_schedule_time,
+        last_success_at=status.last_successful_time,
+        active=tuple(reference.name for reference in status.active or () if reference.name),
+    )
+
+
+def _run(status: _JobStatus) -> JobRun | None:
     """How a Job ended; None while it runs."""
     ended = next((c for c in status.conditions or () if c.type in _ENDED and c.status == "True"), None)
     if ended is None or ended.last_transition_time is None or status.start_time is None:
         return None
-    return JobRun(started_at=status.start_time, ended_at=ended.last_transition_time, succeeded=ended.type == "Complete")
+    return JobRun(
+        started_at=status.start_time,
+        ended_at=ended.last_transition_time,
+        succeeded=ended.type == "Complete",
+        pods=(status.succeeded or 0) + (status.failed or 0),
+    )
 
 
 _ENDED = frozenset({"Complete", "Failed"})
@@ -248,12 +287,11 @@ def _reader(shape: type[_Node] | type[_Pod] | type[_Namespace]) -> Callable[[byt
     return read
 
 
-_controller_decoder = msgspec.json.Decoder(_Controller)
+def _controllers(kind: str, plural: str, api_version: str, shape: type[_Controller] = _Controller) -> Resource:
+    decoder: msgspec.json.Decoder[_Controller] = msgspec.json.Decoder(shape)
 
-
-def _controllers(kind: str, plural: str, api_version: str) -> Resource:
     def read(raw: bytes) -> Entry:
-        found = _controller_decoder.decode(raw)
+        found = decoder.decode(raw)
         fact = found.fact_of(api_version, kind)
         return Entry(key=found.metadata.key, resource_version=found.metadata.resource_version, fact=fact)
 
@@ -267,8 +305,8 @@ RESOURCES: tuple[Resource, ...] = (
     _controllers("ReplicaSet", "replicasets", "apps/v1"),
     _controllers("Deployment", "deployments", "apps/v1"),
     _controllers("StatefulSet", "statefulsets", "apps/v1"),
-    _controllers("Job", "jobs", "batch/v1"),
-    _controllers("CronJob", "cronjobs", "batch/v1"),
+    _controllers("Job", "jobs", "batch/v1", _Job),
+    _controllers("CronJob", "cronjobs", "batch/v1", _CronJob),
 )
 """All that is read of a cluster; the rights of the chart's ClusterRole are these."""
 
