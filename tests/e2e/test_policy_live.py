@@ -1,5 +1,6 @@
 """Rules, signals of one's own, batch and pause, through a real Prometheus and a real API server."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -137,11 +138,18 @@ def test_a_cron_job_goes_to_spot_by_its_past_runs(town: Town):
 
 
 def run_of(town: Town, name: str, uid: str) -> dict[str, Any]:
-    """One run: a Job of the CronJob whose pod works until Prometheus has seen it, and then succeeds. Its pod."""
+    """One run: a Job of the CronJob whose pod works until Prometheus has seen it, and then succeeds. Its pod.
+
+    The CronJob says that it was due, as its controller does.
+    """
     owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "nightly", "uid": uid, "controller": True}
     job = manifests.job(name, namespace=SHOP, completes=False)
     job["metadata"]["ownerReferences"] = [owner]
     town.plane.apply(job)
+    due = datetime.fromtimestamp(int(name.rpartition("-")[2]) * 60, tz=UTC)
+    status = {"status": {"lastScheduleTime": f"{due:%Y-%m-%dT%H:%M:%SZ}"}}
+    path = path_of("CronJob", namespace=SHOP, name="nightly") + "/status"
+    town.plane.api("PATCH", path, status, content_type=MERGE_PATCH)
     (pod,) = wait_for(lambda: town.app_pods(name), 30, f"the pod of {name}")
     named = pod["metadata"]["name"]
     query = f'container_cpu_usage_seconds_total{{pod="{named}",container!=""}} > 0'
