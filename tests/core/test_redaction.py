@@ -224,3 +224,22 @@ def test_the_next_pod_of_each_workload_of_a_shop_is_told_alike():
         )
         assert (there.decision.reason, there.unbridled.reason) == (here.decision.reason, here.unbridled.reason)
         assert there.operations == here.operations
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "nobody saw run nightly-29545200, only that it started",
+        "nobody saw the end of run nightly-29545200; it ran for at least 480 s",
+        "run nightly-29545200 is under way and cannot be read",
+        "run nightly-29545200 is under way for 1860 s; large from 1800 s or 1200 CPU-seconds",
+        "its schedule is not known, and so not that every run was seen",
+        "nobody saw the run that succeeded last",
+        "Job and CronJob cannot be read, so nobody saw its last runs",
+    ],
+)
+def test_what_nobody_saw_of_a_cron_job_stays_readable_but_for_the_run(reason):
+    workload = builders.make_workload("nightly", kind="CronJob")
+    redactor = Redactor(SECRET, builders.make_snapshot(workload))
+    other = redactor.owned("nightly-29545200", ["nightly"])
+    assert redactor.sentence(reason, workload) == reason.replace("nightly-29545200", other)

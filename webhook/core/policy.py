@@ -80,7 +80,7 @@ class BatchPolicy(Value, frozen=True, omit_defaults=False):
     """When the next run of a CronJob may go to spot: an interruption costs one run done again, so runs must be small."""
 
     window: timedelta = timedelta(days=7)
-    """Runs that started longer ago say nothing any more; a week holds its quiet and its busy days."""
+    """Runs that ended longer ago say nothing any more; a week holds its quiet and its busy days."""
     min_runs: int = 3
     """The last so many runs must all have been small and successful; two alike may be chance."""
     max_duration: timedelta = timedelta(minutes=15)
