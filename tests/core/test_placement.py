@@ -316,6 +316,28 @@ def _raw(node: Node) -> list[dict]:
     return [{"key": t.key, "value": t.value, "effect": t.effect} for t in node.taints]
 
 
+def test_a_demand_never_sends_to_spot_nodes_of_another_architecture_though_nothing_guards_them():
+    """A wrong wish costs points; a wrong demand is a pod that cannot start."""
+    nodes = [make_node("spot-amd", KARPENTER_SPOT), make_node("spot-arm", KARPENTER_SPOT, platform=ARM)]
+    after = patched(make_pod(), make_snapshot(make_workload(), nodes=nodes, policy=REQUIRED))
+    assert {n.name for n in nodes if oracle.feasible(after, n.labels, _raw(n))} == {"spot-amd"}
+
+
+def test_a_demand_for_a_declared_pool_names_the_platform_that_the_pool_may_not_have():
+    pool = SpotPool("cheap", KARPENTER_SPOT)
+    policy = Policy(mode=Mode.INJECT, placement=PlacementMode.REQUIRED, spot_pools=(pool,))
+    after = patched(make_pod(), make_snapshot(make_workload(), nodes=[make_node("regular-1")], policy=policy))
+    grown = [make_node("amd", KARPENTER_SPOT), make_node("arm", KARPENTER_SPOT, platform=ARM)]
+    assert [oracle.feasible(after, n.labels, _raw(n)) for n in grown] == [True, False]
+
+
+@pytest.mark.parametrize(("regular", "reason"), [(Platform(), Reason.SPOT_REQUIRED), (ARM, Reason.SPOT_PREFERRED)])
+def test_without_a_ready_pod_nothing_is_demanded_while_the_cluster_has_nodes_of_several_platforms(regular, reason):
+    nodes = [make_node("regular-1", platform=regular), make_node("spot-1", KARPENTER_SPOT)]
+    snapshot = make_snapshot(make_workload(ready_platforms=()), nodes=nodes, policy=REQUIRED)
+    assert decide(make_pod(), snapshot).reason is reason
+
+
 def test_a_declared_pool_of_unknown_architecture_is_guarded_too():
     pool = SpotPool("cheap", AKS_SPOT, (AKS_TAINT,))
     snapshot = make_snapshot(

@@ -137,6 +137,25 @@ def test_m5_required_means_the_owners_nodes_and_spot_and_the_known_platform_wher
         assert got == expected if tolerated else got <= expected
 
 
+@given(steered(PlacementMode.REQUIRED), st.lists(strategies.nodes(), max_size=8))
+def test_m5_what_a_demand_opens_is_spot_of_a_known_platform_and_no_demand_sends_to_a_platform_not_known(case, others):
+    """Also with nodes that come after the demand was made, such as an autoscaler's next ones."""
+    raw, snapshot = case
+    after, _, decision = patched(raw, snapshot)
+    if decision.reason is not Reason.SPOT_REQUIRED:
+        return
+    known = set(next(iter(snapshot.workloads.values())).ready_platforms)
+    shown = {node.platform for node in snapshot.nodes.values()}
+    for node in [*snapshot.nodes.values(), *others]:
+        if fits(after, node) and not fits(raw, node):
+            assert is_spot(node)
+            assert node.platform in known
+    for node in snapshot.nodes.values():
+        assert not known or not fits(after, node) or node.platform in known
+    workload = next(iter(snapshot.workloads.values()))
+    assert known or workload.surging or len(shown) == 1, "nobody knows where it runs, and nodes differ"
+
+
 @given(
     world() | steered(PlacementMode.PREFERRED) | steered(PlacementMode.PREFERRED),
     st.lists(strategies.nodes(), max_size=5),

@@ -280,7 +280,7 @@ def _to_spot(case: _Case) -> Decision:
     # A demand that no node can meet leaves the pod Pending; a surge wants just that, for as long as it is patient.
     if case.workload.surging or (case.consent.placement is PlacementMode.REQUIRED and case.fleet.is_awake):
         demanded = _demanded(case, route)
-        if affinity.fits(pod, demanded):
+        if demanded and affinity.fits(pod, demanded):
             stamps = _stamps(case, Side.SPOT, "required")
             changes = Changes(required=demanded, tolerations=route.tolerations, annotations=stamps)
             return Decision(Reason.SPOT_REQUIRED, Side.SPOT, PlacementMode.REQUIRED, changes, key)
@@ -338,9 +338,17 @@ def _guard(case: _Case, known: frozenset[Platform]) -> tuple[Alternative, ...] |
 
 
 def _demanded(case: _Case, route: _Route) -> tuple[Alternative, ...]:
-    if not route.tolerations:
+    """What a demand says; none where nobody knows on which platform the pod runs and the cluster has several.
+
+    It names the platform wherever spot nodes may be of another: what a wish makes less likely, a demand makes sure.
+    """
+    fleet, known = case.fleet, frozenset(case.workload.ready_platforms)
+    if not known:
+        return route.markers if case.workload.surging or len(fleet.every_platform) <= 1 else ()
+    # What a toleration opens now, a node that comes later may show too; nobody has seen a declared pool's nodes.
+    if not route.tolerations and not case.policy.spot_pools and fleet.platforms <= known:
         return route.markers
-    return tuple(affinity.joined(route.markers, affinity.on_platforms(case.workload.ready_platforms)))
+    return tuple(affinity.joined(route.markers, affinity.on_platforms(known)))
 
 
 def _wishes(case: _Case, route: _Route) -> tuple[Alternative, ...]:

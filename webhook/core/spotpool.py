@@ -245,6 +245,7 @@ class Fleet(Value, frozen=True):
     ``behind_taints`` are the platforms of all spot nodes with blocking taints, usable or not: what a
     toleration might open. ``lookalikes`` are those of regular nodes behind a marker's taint, as fallback
     nodes are: it would open them too, and they show no marker by which it could be kept from that.
+    ``platforms`` are those of all spot nodes, ``every_platform`` those of all nodes.
     """
 
     markers: tuple[Marker, ...] = ()
@@ -253,6 +254,7 @@ class Fleet(Value, frozen=True):
     behind_taints: frozenset[Platform] = frozenset()
     lookalikes: frozenset[Platform] = frozenset()
     platforms: frozenset[Platform] = frozenset()
+    every_platform: frozenset[Platform] = frozenset()
     destinations: int = 0
     is_awake: bool = False
 
@@ -303,6 +305,7 @@ def _survey(snapshot: Snapshot) -> Fleet:
             and any(tolerable(taint, policy=policy) for taint in blocking(node.taints))
         ),
         platforms=frozenset(n.platform for n in spot),
+        every_platform=frozenset(n.platform for n in snapshot.nodes.values()),
         destinations=len(destinations),
         is_awake=is_awake,
     )
