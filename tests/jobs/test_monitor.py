@@ -327,3 +327,16 @@ def test_pods_on_spot_beyond_the_share_are_counted(world):
     world.census = lambda: msgspec.structs.replace(census(), nodes=(spot,))
     assert world.run(1, Policy(max_spot="50%")).over_max_spot == {DEMO: 2}
     assert world.run(1, Policy(max_spot="100%")).over_max_spot == {}
+
+
+@pytest.mark.fault(37)
+@pytest.mark.parametrize("hours", [-1, 1, -24 * 365])
+def test_a_clock_that_steps_in_the_middle_of_a_run_turns_nobody(world, hours):
+    world.deploy("nginx-demo")
+    world.deploy("checkout", cpu_recent_cores=1.0, cpu_peak_cores=1.0)
+    world.run(4)
+    told = iter([world.now, *[world.now + timedelta(hours=hours)] * 9])
+    report = monitor.run_once(world, world, world, POLICY, lambda: next(told))
+    assert (report.unknown_reasons, report.changes) == ({"clock-skew": 2}, ())
+    world.now += MINUTE
+    assert world.run().idle == 1
