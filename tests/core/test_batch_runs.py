@@ -1,7 +1,8 @@
 """What is seen of a CronJob's runs, and laws: information that is lost never makes a CronJob idle."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import combinations
 
 import msgspec
 import pytest
@@ -190,9 +191,19 @@ class Planned:
 
 
 SMALL = Planned(minutes=1.0, succeeded=True, cpu=5.0, spot=True, pods=1, kept=True)
+NEARLY_SMALL = [
+    replace(SMALL, cpu=599.0, pods=2),
+    replace(SMALL, minutes=2.0, cpu=700.0),
+    replace(SMALL, kept=False),
+    replace(SMALL, succeeded=False),
+    replace(SMALL, succeeded=False, kept=False),
+]
+"""Each is taken for small as soon as one thing is not known of it."""
 PLANS = st.one_of(
     st.just(SMALL),
     st.just(SMALL),
+    st.just(SMALL),
+    st.sampled_from(NEARLY_SMALL),
     st.builds(
         Planned,
         minutes=st.sampled_from([0.2, 1.0, 2.0, 3.0, 5.0, 9.0]),
@@ -237,9 +248,19 @@ def world(plans, now):
 NODES = (NodeFact("spot", SPOT), NodeFact("regular"))
 
 
-def some(data, things):
-    """A part of them."""
-    return [thing for thing in things if data.draw(st.booleans())] if data.draw(st.booleans()) else list(things)
+def lessened(data, controllers, pods, usages):
+    """The same without a few Jobs, and without a few pods or what is known of them."""
+
+    def few(names):
+        return data.draw(st.sets(st.sampled_from(sorted(names)), max_size=2)) if names else set()
+
+    jobs, gone = few({job.name for job in controllers}), few({pod.name for pod in pods})
+    known = data.draw(st.sampled_from(["pod", "usage", "neither"]))
+    return (
+        [job for job in controllers if job.name not in jobs],
+        [pod for pod in pods if known == "pod" or pod.name not in gone],
+        [usage for usage in usages if known == "usage" or usage.name not in gone],
+    )
 
 
 def lossy(data, plans, now):
@@ -248,11 +269,10 @@ def lossy(data, plans, now):
     missing = data.draw(st.sampled_from([()] * 6 + [("Job",), ("CronJob",)]))
     if data.draw(st.integers(0, 5)) == 0:
         cron_job = msgspec.structs.replace(cron_job, schedule=CronStatus())
-    shown = [] if "Job" in missing else some(data, controllers)
+    controllers, pods, usages = lessened(data, controllers, pods, usages)
+    shown = [] if "Job" in missing else controllers
     shown += [] if "CronJob" in missing else [cron_job]
-    return seen(
-        shown, pods=some(data, pods), usages=some(data, usages), nodes=NODES, missing=missing, idle=SHORT, now=now
-    )
+    return seen(shown, pods=pods, usages=usages, nodes=NODES, missing=missing, idle=SHORT, now=now)
 
 
 @given(st.lists(PLANS, min_size=3, max_size=7), st.lists(st.integers(1, 9), min_size=7, max_size=7), st.data())
@@ -263,26 +283,24 @@ def test_idle_rests_only_on_runs_that_truly_were_the_last_and_small_whatever_is_
     for number, minute in enumerate(minutes[: len(plans)]):
         now = BEGAN + number * EVERY + minute * MINUTE
         cron_job, controllers, pods, usages = world(plans, now)
-        look = seen(
-            [cron_job, *some(data, controllers)], pods=some(data, pods), usages=some(data, usages), nodes=NODES,
-            idle=SHORT, now=now,
-        )  # fmt: skip
+        controllers, pods, usages = lessened(data, controllers, pods, usages)
+        look = seen([cron_job, *controllers], pods=pods, usages=usages, nodes=NODES, idle=SHORT, now=now)
         runs = batch_runs.remembered(runs, look)
         ended = [plan for n, plan in enumerate(plans) if BEGAN + n * EVERY + plan.minutes * MINUTE <= now]
         if batch.judge(runs, look, SHORT, now=now).evidence is Evidence.IDLE:
             assert [plan.is_small and plan.kept for plan in ended[-3:]] == [True] * 3
 
 
-@given(st.lists(PLANS, min_size=3, max_size=6), st.integers(1, 9), st.integers(1, 9), st.data())
+@given(st.lists(PLANS, min_size=3, max_size=6), st.integers(1, 9), st.integers(1, 9), st.integers(0, 1), st.data())
 @settings(max_examples=300, deadline=None)
-def test_a_look_at_less_never_turns_what_is_not_idle_into_idle(plans, first, second, data):
+def test_a_look_at_less_never_turns_what_is_not_idle_into_idle(plans, first, second, runs_between, data):
     begin = BEGAN + (len(plans) - 1) * EVERY
-    past = begin - EVERY + first * MINUTE
+    past = begin - runs_between * EVERY + first * MINUTE
     full = world(plans, past)
     before = batch_runs.remembered(
         (), seen([full[0], *full[1]], pods=full[2], usages=full[3], nodes=NODES, idle=SHORT, now=past)
     )
-    now = begin + second * MINUTE
+    now = max(past, begin + second * MINUTE)
     cron_job, controllers, pods, usages = world(plans, now)
     whole = seen([cron_job, *controllers], pods=pods, usages=usages, nodes=NODES, idle=SHORT, now=now)
     less = lossy(data, plans, now)
@@ -290,6 +308,7 @@ def test_a_look_at_less_never_turns_what_is_not_idle_into_idle(plans, first, sec
         batch.judge(batch_runs.remembered(before, look), look, SHORT, now=now).evidence for look in (whole, less)
     )
     assert of_less is not Evidence.IDLE or of_whole is Evidence.IDLE
+    assert not less.unread or of_less is Evidence.UNKNOWN
 
 
 def test_in_a_whole_world_small_runs_are_idle():
@@ -297,3 +316,25 @@ def test_in_a_whole_world_small_runs_are_idle():
     cron_job, controllers, pods, usages = world([SMALL] * 3, now)
     look = seen([cron_job, *controllers], pods=pods, usages=usages, nodes=NODES, idle=SHORT, now=now)
     assert batch.judge(batch_runs.remembered((), look), look, SHORT, now=now).evidence is Evidence.IDLE
+
+
+@pytest.mark.parametrize("newest", NEARLY_SMALL)
+@pytest.mark.parametrize("early", [False, True])
+def test_no_loss_whatever_of_the_newest_run_makes_it_small(newest, early):
+    """Every part of what is there of it, seen for the first time, or after a look while it was under way."""
+    plans, begin = [SMALL, SMALL, newest], BEGAN + 2 * EVERY
+    past, now = begin + (MINUTE if early else -MINUTE), begin + 5 * MINUTE
+    cron_job, jobs, pods, usages = world(plans, past)
+    known = seen([cron_job, *jobs], pods=pods, usages=usages, nodes=NODES, idle=SHORT, now=past)
+    before = batch_runs.remembered((), known)
+    cron_job, *kinds = world(plans, now)
+    job = stamped(begin)
+    parts = [(kind, thing.name) for kind, things in enumerate(kinds) for thing in things if job in thing.name]
+    for size in range(len(parts) + 1):
+        for lost in combinations(parts, size):
+            jobs, pods, usages = (
+                [t for t in things if (kind, t.name) not in lost] for kind, things in enumerate(kinds)
+            )
+            look = seen([cron_job, *jobs], pods=pods, usages=usages, nodes=NODES, idle=SHORT, now=now)
+            verdict = batch.judge(batch_runs.remembered(before, look), look, SHORT, now=now)
+            assert verdict.evidence is not Evidence.IDLE, lost
