@@ -389,9 +389,8 @@ def test_a_surge_demands_its_side_whatever_the_policy_wishes(ready):
 
 def test_two_kinds_of_spot_are_two_alternatives():
     other = (Requirement("eks.amazonaws.com/capacityType", "In", ("SPOT",)),)
-    snapshot = make_snapshot(
-        make_workload(), policy=REQUIRED, nodes=[make_node("a", KARPENTER_SPOT), make_node("b", other)]
-    )
+    nodes = [make_node("a", KARPENTER_SPOT, labels={"zone": "z"}), make_node("b", other)]
+    snapshot = make_snapshot(make_workload(), policy=REQUIRED, nodes=nodes)
     after = patched(make_pod(affinity=required({"matchExpressions": [expression("zone", "In", "z")]})), snapshot)
     terms = after["spec"]["affinity"]["nodeAffinity"][TERMS]["nodeSelectorTerms"]
     assert [[e["key"] for e in term["matchExpressions"]] for term in terms] == [

@@ -16,7 +16,7 @@ from webhook.core import patch, placement, spotpool
 from webhook.core.model import CapacityType, Node, Platform, Side
 from webhook.core.placement import Decision, Reason
 from webhook.core.pod import Pod
-from webhook.core.policy import PlacementMode
+from webhook.core.policy import Mode, PlacementMode, Policy
 from webhook.core.snapshot import Snapshot
 
 
@@ -114,11 +114,24 @@ def steered(mode: PlacementMode) -> st.SearchStrategy[tuple[dict, Snapshot]]:
     return st.tuples(strategies.pods(), strategies.steered_snapshots(mode))
 
 
-@given(steered(PlacementMode.REQUIRED), st.lists(strategies.nodes(), min_size=1, max_size=8))
+@st.composite
+def demanding(draw: st.DrawFn) -> tuple[dict, Snapshot]:
+    """A workload that demands spot, in a fleet where often, but not always, there is somewhere to go."""
+    asks = [{}, {}, {"nodeSelector": {"zone": "a"}}, {"nodeSelector": {"kubernetes.io/arch": "arm64"}}]
+    raw = draw(st.one_of(st.sampled_from(asks).map(lambda spec: builders.make_pod(**spec)), strategies.pods()))
+    platforms = draw(st.lists(st.sampled_from(strategies.PLATFORMS), max_size=2, unique=True))
+    nodes = [draw(strategies.nodes(f"node-{number}")) for number in range(draw(st.integers(1, 6)))]
+    policy = Policy(mode=Mode.INJECT, placement=PlacementMode.REQUIRED)
+    workload = builders.make_workload(ready_platforms=tuple(platforms), surging=draw(st.integers(0, 9)) == 9)
+    return raw, builders.make_snapshot(workload, nodes=nodes, policy=policy)
+
+
+@given(demanding(), st.lists(strategies.nodes(), min_size=1, max_size=8))
 def test_m5_required_means_the_owners_nodes_and_spot_and_the_known_platform_where_tolerated(case, others):
     raw, snapshot = case
     after, operations, decision = patched(raw, snapshot)
-    assume(decision.reason is Reason.SPOT_REQUIRED)
+    if decision.reason is not Reason.SPOT_REQUIRED:
+        return
     tolerated = any(o["path"].startswith("/spec/tolerations") for o in operations)
     known = set(next(iter(snapshot.workloads.values())).ready_platforms)
     fleet = spotpool.fleet(snapshot)
@@ -137,7 +150,18 @@ def test_m5_required_means_the_owners_nodes_and_spot_and_the_known_platform_wher
         assert got == expected if tolerated else got <= expected
 
 
-@given(steered(PlacementMode.REQUIRED), st.lists(strategies.nodes(), max_size=8))
+@given(demanding())
+def test_m5_a_demand_is_made_only_where_an_awake_spot_node_meets_all_of_the_pods_own_words(case):
+    """Or the pod would be Pending for ever; a surge alone may wait."""
+    raw, snapshot = case
+    after, _, decision = patched(raw, snapshot)
+    if decision.reason is not Reason.SPOT_REQUIRED or next(iter(snapshot.workloads.values())).surging:
+        return
+    awake = [node for node in snapshot.nodes.values() if is_spot(node) and node.ready and node.schedulable]
+    assert any(fits(after, node) for node in awake)
+
+
+@given(demanding(), st.lists(strategies.nodes(), max_size=8))
 def test_m5_what_a_demand_opens_is_spot_of_a_known_platform_and_no_demand_sends_to_a_platform_not_known(case, others):
     """Also with nodes that come after the demand was made, such as an autoscaler's next ones."""
     raw, snapshot = case

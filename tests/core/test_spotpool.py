@@ -137,7 +137,7 @@ def test_a_taint_is_never_learnt_from_a_node():
 def test_a_node_that_takes_no_pods_is_no_destination_but_still_marks_spot(state):
     fleet = spotpool.fleet(make_snapshot(nodes=[make_node("spot-1", KARPENTER_SPOT, **state)]))
     assert fleet.destinations == 0
-    assert not fleet.is_awake, "a demand would find nothing"
+    assert not fleet.landings, "a demand would find nothing"
     assert fleet.open_markers == (KARPENTER_SPOT,), "a wish may find it when it is back"
     assert fleet.markers == (KARPENTER_SPOT,)
 
@@ -145,7 +145,7 @@ def test_a_node_that_takes_no_pods_is_no_destination_but_still_marks_spot(state)
 def test_while_one_destination_is_awake_the_sleeping_ones_do_not_count():
     asleep, awake = make_node("spot-1", strategies.CAST_SPOT, ready=False), make_node("spot-2", KARPENTER_SPOT)
     fleet = spotpool.fleet(make_snapshot(nodes=[asleep, awake]))
-    assert (fleet.is_awake, fleet.destinations, fleet.open_markers) == (True, 1, (KARPENTER_SPOT,))
+    assert (len(fleet.landings), fleet.destinations, fleet.open_markers) == (1, 1, (KARPENTER_SPOT,))
 
 
 def test_a_soft_taint_keeps_nobody_away():

@@ -31,10 +31,13 @@ CAST = (
     Requirement("scheduling.cast.ai/spot-fallback", "NotIn", ("true",)),
 )
 REGULAR, AKS = make_node("regular-1"), make_node("aks-1", AKS_SPOT, taints=(AKS_TAINT,))
+ZONE_A = {"topology.kubernetes.io/zone": "a"}
 HOME = make_verdict(make_workload().key, Side.REGULAR, transitions=2)
 WORLDS = {
     "idle owner, Karpenter": make_snapshot(make_workload()),
-    "idle owner, Karpenter, placement required": make_snapshot(make_workload(), policy=REQUIRED),
+    "idle owner, Karpenter, placement required": make_snapshot(
+        make_workload(), nodes=[REGULAR, make_node("k", KARPENTER_SPOT, labels=ZONE_A)], policy=REQUIRED
+    ),
     "idle owner, AKS with its taint": make_snapshot(make_workload(), nodes=[REGULAR, AKS]),
     "idle owner, AKS with its taint, placement required": make_snapshot(
         make_workload(), nodes=[REGULAR, AKS], policy=REQUIRED
@@ -44,7 +47,9 @@ WORLDS = {
     ),
     "idle owner, CAST AI with fallback nodes": make_snapshot(make_workload(), nodes=[REGULAR, make_node("c", CAST)]),
     "idle owner, Karpenter and AKS untainted, placement required": make_snapshot(
-        make_workload(), nodes=[make_node("k", KARPENTER_SPOT), make_node("a", AKS_SPOT)], policy=REQUIRED
+        make_workload(),
+        nodes=[make_node("k", KARPENTER_SPOT, labels=ZONE_A), make_node("a", AKS_SPOT)],
+        policy=REQUIRED,
     ),
     "woken owner, Karpenter": make_snapshot(make_workload(verdict=HOME)),
     "woken owner, Karpenter, surging": make_snapshot(make_workload(verdict=HOME, surging=True)),

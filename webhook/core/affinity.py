@@ -7,12 +7,18 @@ every term; one more term would widen the pod instead of narrowing it.
 
 from collections.abc import Iterable, Mapping
 
-from webhook.core.model import Platform, Requirement
+import msgspec
+
+from webhook.core import spotpool
+from webhook.core.model import Platform, Requirement, Taint, Toleration
 from webhook.core.pod import Affinity, Pod, PreferredTerm, SelectorRequirement, SelectorTerm
-from webhook.core.spotpool import Marker
+from webhook.core.spotpool import Landing, Marker
 
 MAX_TERMS = 32
 """More than this is no affinity any more: each term is evaluated for every node of the cluster."""
+
+MAX_WORDS = 128
+"""Of an owner's selector and terms: more than this is not looked at to find the pod a destination."""
 
 _HOSTNAME = "kubernetes.io/hostname"
 _OPPOSITE = {"In": "NotIn", "NotIn": "In", "Exists": "DoesNotExist", "DoesNotExist": "Exists"}
@@ -88,6 +94,62 @@ def _disjoint(one: Requirement, other: Requirement) -> bool:
     if "In" in pair and "NotIn" in pair:
         return set(pair["In"].values) <= set(pair["NotIn"].values)
     return "DoesNotExist" in pair and bool({"In", "Exists"} & pair.keys())
+
+
+def lands(
+    pod: Pod,
+    alternatives: Iterable[Alternative],
+    tolerations: Iterable[Toleration],
+    landings: Iterable[Landing],
+    platforms: Iterable[Platform],
+) -> bool:
+    """Whether the pod, held to one of the alternatives and with our tolerations, surely has somewhere to go.
+
+    Surely: by its own selector and terms, the labels that are known and the taints; room and the rest of the world
+    are the scheduler's. A declared pool's nodes are taken to be of one of ``platforms``, as our demand says.
+    The cost is bounded by MAX_WORDS and the landings; a pod that asks more than that is not known to land.
+    """
+    own = _owned(pod)
+    if own is None:
+        return False
+    carried = [*(pod.spec.tolerations or ()), *tolerations]
+    wanted, known = list(alternatives), sorted(platforms)
+    tolerated: dict[Taint, bool] = {}
+    for landing in landings:
+        for taint in landing.taints:
+            if taint not in tolerated:
+                tolerated[taint] = spotpool.is_tolerated(carried, spotpool.toleration_of(taint))
+        if all(tolerated[taint] for taint in landing.taints) and any(
+            _meets_any(ground, wanted) and _meets_any(ground, own) for ground in _grounds(landing, known)
+        ):
+            return True
+    return False
+
+
+def _owned(pod: Pod) -> list[Alternative] | None:
+    """What the owner asks of a node, as alternatives; None where it is too much to look at or by the node's name."""
+    selector = tuple(Requirement(key, "In", (value,)) for key, value in (pod.spec.node_selector or {}).items())
+    terms = required_terms(pod)
+    filled = [term for term in terms or () if not is_empty(term)]
+    expressions = [e for term in filled for e in term.match_expressions or ()]
+    words = 2 * len(selector) + len(expressions) + sum(len(e.values or ()) for e in expressions)
+    if words > MAX_WORDS or any(term.match_fields for term in filled):
+        return None
+    if terms is None:
+        return [selector]
+    return [(*selector, *map(as_requirement, term.match_expressions or ())) for term in filled]
+
+
+def _grounds(landing: Landing, platforms: list[Platform]) -> list[Landing]:
+    """A declared pool once per platform that it may have; what its own labels say of that stands."""
+    if not landing.given or not platforms:
+        return [landing]
+    said = [{"kubernetes.io/os": one.os, "kubernetes.io/arch": one.architecture} for one in platforms]
+    return [msgspec.structs.replace(landing, labels=labels | landing.labels) for labels in said]
+
+
+def _meets_any(landing: Landing, alternatives: list[Alternative]) -> bool:
+    return any(all(map(landing.surely_meets, alternative)) for alternative in alternatives)
 
 
 def not_any(markers: Iterable[Marker]) -> list[Alternative]:

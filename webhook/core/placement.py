@@ -277,13 +277,10 @@ def _to_spot(case: _Case) -> Decision:
     if not case.workload.surging and not _drawn(case):
         changes = Changes(annotations=_stamps(case, Side.REGULAR, "max-spot"))
         return Decision(Reason.MAX_SPOT, Side.REGULAR, None, changes, key, f"max-spot {case.consent.max_spot}")
-    # A demand that no node can meet leaves the pod Pending; a surge wants just that, for as long as it is patient.
-    if case.workload.surging or (case.consent.placement is PlacementMode.REQUIRED and case.fleet.is_awake):
-        demanded = _demanded(case, route)
-        if demanded and affinity.fits(pod, demanded):
-            stamps = _stamps(case, Side.SPOT, "required")
-            changes = Changes(required=demanded, tolerations=route.tolerations, annotations=stamps)
-            return Decision(Reason.SPOT_REQUIRED, Side.SPOT, PlacementMode.REQUIRED, changes, key)
+    if demanded := _demanded(case, route):
+        stamps = _stamps(case, Side.SPOT, "required")
+        changes = Changes(required=demanded, tolerations=route.tolerations, annotations=stamps)
+        return Decision(Reason.SPOT_REQUIRED, Side.SPOT, PlacementMode.REQUIRED, changes, key)
     changes = Changes(
         required=route.guard,
         preferred=_wishes(case, route),
@@ -338,9 +335,27 @@ def _guard(case: _Case, known: frozenset[Platform]) -> tuple[Alternative, ...] |
 
 
 def _demanded(case: _Case, route: _Route) -> tuple[Alternative, ...]:
-    """What a demand says; none where nobody knows on which platform the pod runs and the cluster has several.
+    """What to demand; none where a wish must do.
 
-    It names the platform wherever spot nodes may be of another: what a wish makes less likely, a demand makes sure.
+    A demand that no node can meet leaves the pod Pending for ever, so the pod's own selector and terms must leave it
+    somewhere to go. A surge waits for just that, for as long as it is patient.
+    """
+    pod, workload = case.request.pod, case.workload
+    if not workload.surging and case.consent.placement is not PlacementMode.REQUIRED:
+        return ()
+    demanded = _on_known_platforms(case, route)
+    if not affinity.fits(pod, demanded):
+        return ()
+    if workload.surging:
+        return demanded
+    landings, platforms = case.fleet.landings, workload.ready_platforms
+    return demanded if affinity.lands(pod, demanded, route.tolerations, landings, platforms) else ()
+
+
+def _on_known_platforms(case: _Case, route: _Route) -> tuple[Alternative, ...]:
+    """The markers, and the platform wherever spot nodes may be of another: what a wish makes likely, a demand makes sure.
+
+    None where nobody knows on which platform the pod runs and the cluster has several.
     """
     fleet, known = case.fleet, frozenset(case.workload.ready_platforms)
     if not known:

@@ -5,6 +5,8 @@ operator's own markers. Tolerated is only a marker taint of the table or what th
 lists, because a taint learnt from a live node may guard a tenant's or a draining pool.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from weakref import WeakKeyDictionary
@@ -94,6 +96,10 @@ _PROVIDER_KEYS = frozenset(
     {row.label for row in PROVIDERS} | {row.unless[0] for row in PROVIDERS if row.unless is not None}
 )
 _BLOCKING = ("NoSchedule", "NoExecute")
+_HOSTNAME = "kubernetes.io/hostname"
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+MAX_LANDINGS = 64
+"""What a single pod is matched against at most, however many kinds of spot nodes there are."""
 
 Marker = tuple[Requirement, ...]
 
@@ -174,17 +180,22 @@ def matches(requirement: Requirement, labels: Mapping[str, str]) -> bool:
 
 
 def _compares(requirement: Requirement, value: str | None) -> bool:
-    try:
-        left, right = int(value or ""), int(requirement.values[0])
-    except (ValueError, IndexError):
+    numbers = (value or "", *requirement.values)
+    if len(numbers) != 2 or not all(map(_INTEGER.fullmatch, numbers)):
         return False
+    left, right = map(int, numbers)
     return left > right if requirement.operator == "Gt" else left < right
+
+
+def kept_keys(policy: Policy) -> frozenset[str]:
+    """The keys of all labels that a snapshot keeps of a node: what it does not show under them is not there."""
+    custom = {r.key for marker in (*policy.spot_labels, *(p.marker for p in policy.spot_pools)) for r in marker}
+    return _TOPOLOGY | _PROVIDER_KEYS | custom
 
 
 def kept_labels(labels: Mapping[str, str], *, policy: Policy) -> dict[str, str]:
     """Only the labels that decisions read; a cloud's other forty would make a snapshot ten times as large."""
-    custom = {r.key for marker in (*policy.spot_labels, *(p.marker for p in policy.spot_pools)) for r in marker}
-    wanted = _TOPOLOGY | _PROVIDER_KEYS | custom
+    wanted = kept_keys(policy)
     return {key: value for key, value in labels.items() if key in wanted}
 
 
@@ -231,7 +242,28 @@ def _is_as_wide(mine: Toleration, needed: Toleration) -> bool:
         return False
     if mine.operator == "Exists":
         return True
+    if mine.operator not in (None, "", "Equal"):
+        return False
     return bool(mine.key) and needed.operator == "Equal" and (mine.value or "") == (needed.value or "")
+
+
+class Landing(Value, frozen=True):
+    """Awake spot nodes that are alike in all that a pod may ask of them, or a declared pool that nobody has seen.
+
+    ``labels`` are on all of them; of keys in ``told``, what is not there is known to be absent. ``given`` holds
+    by declaration, whatever the labels say. ``taints`` are the blocking ones.
+    """
+
+    labels: dict[str, str] = {}
+    told: frozenset[str] = frozenset()
+    given: Marker = ()
+    taints: tuple[Taint, ...] = ()
+
+    def surely_meets(self, requirement: Requirement) -> bool:
+        """Whether each of these nodes does. What cannot be known is no."""
+        if requirement in self.given:
+            return True
+        return (requirement.key in self.labels or requirement.key in self.told) and matches(requirement, self.labels)
 
 
 class Fleet(Value, frozen=True):
@@ -241,7 +273,8 @@ class Fleet(Value, frozen=True):
     ``open_markers`` those with a destination that asks for no toleration. ``guarded`` are the
     destinations behind marker taints, distinct, as (platform, taints); the platform is None for a
     declared pool, whose nodes nobody has seen. Where there is no destination now, both tell of the nodes
-    that would be one, were they Ready and not cordoned, and ``is_awake`` is False: enough for a wish.
+    that would be one, were they Ready and not cordoned, and ``landings`` is empty: enough for a wish.
+    ``landings`` are the destinations by kind, the most common MAX_LANDINGS of them, and the declared pools.
     ``behind_taints`` are the platforms of all spot nodes with blocking taints, usable or not: what a
     toleration might open. ``lookalikes`` are those of regular nodes behind a marker's taint, as fallback
     nodes are: it would open them too, and they show no marker by which it could be kept from that.
@@ -256,7 +289,7 @@ class Fleet(Value, frozen=True):
     platforms: frozenset[Platform] = frozenset()
     every_platform: frozenset[Platform] = frozenset()
     destinations: int = 0
-    is_awake: bool = False
+    landings: tuple[Landing, ...] = ()
 
 
 def destination(node: Node, *, policy: Policy) -> bool:
@@ -284,8 +317,9 @@ def _survey(snapshot: Snapshot) -> Fleet:
     policy = snapshot.meta.policy
     spot = [node for node in snapshot.nodes.values() if node.capacity_type is CapacityType.SPOT]
     destinations = [node for node in spot if destination(node, policy=policy)]
-    is_awake = bool(destinations or policy.spot_pools)
-    ways = destinations if is_awake else [node for node in spot if _is_ours(node, policy=policy)]
+    ways = (
+        destinations if destinations or policy.spot_pools else [node for node in spot if _is_ours(node, policy=policy)]
+    )
     unguarded = {n.marker for n in ways if not blocking(n.taints)}
     unguarded |= {p.marker for p in policy.spot_pools if not blocking(p.taints)}
     guarded: dict[tuple[Platform | None, tuple[Taint, ...]], None] = {
@@ -307,8 +341,31 @@ def _survey(snapshot: Snapshot) -> Fleet:
         platforms=frozenset(n.platform for n in spot),
         every_platform=frozenset(n.platform for n in snapshot.nodes.values()),
         destinations=len(destinations),
-        is_awake=is_awake,
+        landings=(*_kinds(destinations, policy), *_declared(policy)),
     )
+
+
+def _kinds(destinations: Iterable[Node], policy: Policy) -> list[Landing]:
+    """By labels and taints, without the host's name, which would make each node a kind of its own."""
+    told = kept_keys(policy) - {_HOSTNAME}
+    counted = Counter(
+        (tuple(sorted((k, v) for k, v in node.labels.items() if k != _HOSTNAME)), blocking(node.taints))
+        for node in destinations
+    )
+    # The names decide between equals, so that the same world gives the same answer.
+    common = sorted(counted, key=lambda kind: (-counted[kind], repr(kind)))[:MAX_LANDINGS]
+    return [Landing(labels=dict(labels), told=told, taints=taints) for labels, taints in common]
+
+
+def _declared(policy: Policy) -> list[Landing]:
+    return [
+        Landing(
+            labels={r.key: r.values[0] for r in pool.marker if r.operator == "In" and len(r.values) == 1},
+            given=pool.marker,
+            taints=blocking(pool.taints),
+        )
+        for pool in policy.spot_pools[:MAX_LANDINGS]
+    ]
 
 
 def _ordered(markers: Iterable[Marker]) -> tuple[Marker, ...]:
