@@ -193,12 +193,12 @@ def _plain(figure: str, ours: float, peer: float, name: str, *, unit: str, round
 
 
 @contextmanager
-def prometheus_of(folder: Path) -> Iterator[str]:
+def prometheus_of(folder: Path, query_log: Path | None = None) -> Iterator[str]:
     """The address of a server on the prepared data: nothing is scraped, nothing is ever too old."""
     port = reserve_port()
     with TemporaryDirectory() as scratch:
         config = Path(scratch) / "prometheus.yml"
-        config.write_text("{}\n")
+        config.write_text(json.dumps({"global": {"query_log_file": str(query_log)}} if query_log else {}))
         command = [
             str(fetch.require("prometheus").path),
             f"--config.file={config}",

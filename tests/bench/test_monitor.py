@@ -117,15 +117,17 @@ def test_a_run_that_found_other_than_what_was_drawn_is_no_figure():
 
 
 def run_of(seconds, peak, queries=31):
-    return monitor.Run(seconds, peak, queries, {"changes": [], "objectsWritten": 17})
+    return monitor.Run(seconds, seconds / 2, peak, [0.5] * queries, {"changes": [], "objectsWritten": 17})
 
 
 def test_the_table_tells_the_first_run_apart_and_the_largest_memory_of_all():
     runs = [run_of(12.0, 310.0), run_of(7.0, 200.0), run_of(8.0, 210.0), run_of(9.0, 205.0)]
-    later, first, memory, queries = monitor._table(runs, run_of(1.0, 90.0), [20.0])
+    later, first, cpu, memory, slowest, queries = monitor._table(runs, run_of(1.0, 90.0), [20.0])
     assert (later["ours"], later["met"], later["rounds"]) == (8.0, True, 3)
     assert (first["ours"], first["met"], first["rounds"]) == (12.0, False, 1)
+    assert (cpu["ours"], cpu["met"]) == (4.0, None)
     assert (memory["ours"], memory["met"]) == (310.0, False)
+    assert (slowest["ours"], slowest["met"]) == (0.5, True)
     assert (queries["ours"], queries["ratio"], queries["met"]) == (31, 1.0, True)
 
 
