@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import builders
-from webhook.core import patch
+from webhook.core import consent, patch
 from webhook.core.placement import DECISION, DELETION_COST, Changes
 from webhook.errors import PatchError
 
@@ -131,6 +131,19 @@ def test_the_owners_own_odd_words_are_the_api_servers_to_judge():
 def test_a_patch_that_is_too_large_is_refused():
     with pytest.raises(PatchError, match="larger"):
         patch.check(RAW, [add(f"/metadata/annotations/{patch.escape(DECISION)}", "x" * patch.MAX_PATCH_BYTES)])
+
+
+@pytest.mark.parametrize(("spare", "refused"), [(0, False), (-1, True)])
+def test_annotations_that_kubernetes_would_refuse_are_refused_here(spare, refused):
+    ours = len(DECISION) + len("v1")
+    raw = builders.make_pod(annotations={"n": "x" * (consent.MAX_ANNOTATION_BYTES - ours - len("n") - spare)})
+    operations = [add(f"/metadata/annotations/{patch.escape(DECISION)}", "v1")]
+    if refused:
+        with pytest.raises(PatchError, match="limit"):
+            patch.check(raw, operations)
+    else:
+        patch.check(raw, operations)
+    assert patch.check(raw, []) == raw, "the owner's own size is the API server's to judge"
 
 
 def test_narrowing_each_term_in_its_order_is_allowed():

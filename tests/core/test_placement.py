@@ -87,6 +87,7 @@ _WORLDS = {
     Reason.HOST_PATH: ({"volumes": [{"name": "v", "hostPath": {"path": "/var/lib"}}]}, None),
     Reason.CRITICAL: (_CRITICAL, None),
     Reason.CONTRADICTION: ({"nodeSelector": {"karpenter.sh/capacity-type": "on-demand"}}, None),
+    Reason.ANNOTATIONS_FULL: ({"annotations": {"note": "x" * (256 * 1024)}}, None),
     Reason.UNKNOWN_OWNER: ({"owner": "stranger"}, None),
     Reason.NO_VERDICT: ({}, make_snapshot(make_workload(side=None))),
     Reason.EXPIRED_EVIDENCE: (
@@ -291,6 +292,36 @@ def test_keys_of_any_spelling_survive_beside_ours(annotations):
     after = patched(make_pod(annotations=annotations), make_snapshot(make_workload()))
     ours = {placement.DECISION: "v1/spot/preferred/1", placement.DELETION_COST: "1"}
     assert after["metadata"]["annotations"] == annotations | ours
+
+
+LIMIT = 256 * 1024
+
+
+def stuffed(size: int, filling: str = "x", **annotations: str) -> dict:
+    """A pod whose annotations have so many bytes, counted as Kubernetes does: each key and value in UTF-8."""
+    rest = size - len("note") - sum(len(k) + len(v) for k, v in annotations.items())
+    return make_pod(annotations={"note": filling * (rest // len(filling.encode())), **annotations})
+
+
+@pytest.mark.fault(27)
+@pytest.mark.parametrize("filling", ["x", "ж", "\U0001f388"], ids=["1 byte", "2 bytes", "4 bytes"])
+@pytest.mark.parametrize(
+    "annotations",
+    [{}, {placement.DELETION_COST: "7"}, {placement.DELETION_COST: "70"}],
+    ids=["all of ours", "own cost", "own cost, an odd size"],
+)
+def test_a_pod_is_left_alone_where_ours_would_make_its_annotations_too_large(annotations, filling):
+    """The API server would refuse the pod, for a limit that its owner kept to."""
+    ours = {placement.DECISION: "v1/spot/preferred/1", placement.DELETION_COST: "1"}
+    needed = sum(len(k) + len(v) for k, v in ours.items() if k not in annotations)
+    snapshot = make_snapshot(make_workload())
+    fits = stuffed(LIMIT - needed, filling, **annotations)
+    assert decide(fits, snapshot).reason is Reason.SPOT_PREFERRED
+    after = patched(fits, snapshot)["metadata"]["annotations"]
+    assert LIMIT - 3 <= sum(len(k.encode()) + len(v.encode()) for k, v in after.items()) <= LIMIT
+    full = stuffed(LIMIT - needed + len(filling.encode()), filling, **annotations)
+    assert decide(full, snapshot).reason is Reason.ANNOTATIONS_FULL
+    assert decide(full, snapshot).changes is None
 
 
 # --- where it goes

@@ -164,6 +164,14 @@ def not_any(markers: Iterable[Marker]) -> list[Alternative]:
     return list(dict.fromkeys(result))
 
 
+def off_or_on(markers: Iterable[Marker], platforms: Iterable[Platform]) -> tuple[Alternative, ...]:
+    """Nodes that show none of the markers, or are of these platforms; more than `fits` any pod where it takes too many."""
+    try:
+        return (*not_any(markers), *on_platforms(platforms))
+    except TooManyTermsError:
+        return ((),) * (MAX_TERMS + 1)
+
+
 def _negated(requirement: Requirement) -> Requirement:
     return Requirement(requirement.key, _OPPOSITE[requirement.operator], requirement.values)
 

@@ -10,6 +10,7 @@ for less (``never``, ``preferred``, a lower mode) is always heard; asking for mo
 with a note for `explain`: an annotation is a tenant's input and must never break a tenant's pod.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -26,6 +27,18 @@ MAX_SPOT = re.compile(r"(\d{1,6})(%?)", re.ASCII)
 Annotations = Mapping[str, str]
 T = TypeVar("T")
 W = TypeVar("W", bound=StrEnum)
+
+
+MAX_ANNOTATION_BYTES = 256 * 1024
+"""Of all keys and values of an object together, as Kubernetes counts; an object with more is refused."""
+
+
+def is_room_for(more: Annotations, present: Annotations | None) -> bool:
+    """Whether an object with both stays within MAX_ANNOTATION_BYTES."""
+    # A lone surrogate, which no text may have, becomes three bytes on the other side too.
+    whole = {**(present or {}), **more}
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for item in whole.items() for text in item)
+    return size <= MAX_ANNOTATION_BYTES
 
 
 class Level(StrEnum):
@@ -229,7 +242,16 @@ def allowed_on_spot(max_spot: str, replicas: int) -> int:
     return min(replicas, replicas * number // 100 if match[2] else number)
 
 
-def chance(workload: Workload, max_spot: str) -> tuple[int, int]:
+def is_drawn(uid: str, workload: Workload, max_spot: str) -> bool:
+    """Whether this pod may go, by a ticket drawn from its request's ``uid`` against the chance that the share leaves."""
+    going, out_of = _chance(workload, max_spot)
+    if going >= out_of:
+        return True
+    ticket = int.from_bytes(hashlib.sha256(uid.encode("utf-8", "replace")).digest()[:8], "big")
+    return ticket * out_of < going << 64
+
+
+def _chance(workload: Workload, max_spot: str) -> tuple[int, int]:
     """The chance of the next pod, as (going, out of); nought where going is not above nought.
 
     While pods are missing it is what is left of the share over those that are to come, so that a burst judged on one

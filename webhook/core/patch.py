@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from webhook.core import affinity, labels
+from webhook.core import affinity, consent, labels
 from webhook.core.model import Toleration
 from webhook.core.placement import DECISION, DELETION_COST, Changes
 from webhook.errors import PatchError
@@ -144,6 +144,9 @@ def check(raw: Mapping[str, Any], operations: list[Operation]) -> Json:
     ours = _OURS - (_field(raw, "metadata", "annotations") or {}).keys()
     if _rest(raw, ours) != _rest(after, ours):
         raise PatchError("the patch reaches beyond node affinity, tolerations and our annotations")
+    stamped = _field(after, "metadata", "annotations")
+    if stamped != _field(raw, "metadata", "annotations") and not consent.is_room_for({}, stamped):
+        raise PatchError("the annotations would pass Kubernetes' limit")
     _check_prefix(_field(raw, "spec", "tolerations"), _field(after, "spec", "tolerations"), "tolerations")
     before_affinity, after_affinity = (_field(pod, "spec", "affinity", "nodeAffinity") or {} for pod in (raw, after))
     _check_prefix(before_affinity.get(_PREFERRED), after_affinity.get(_PREFERRED), "preferred terms")

@@ -5,7 +5,6 @@ tolerations it needs; the way back is a wish for nodes that are not spot; a work
 changed sides is left exactly as it is.
 """
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
@@ -56,6 +55,7 @@ class Reason(StrEnum):
     HOST_PATH = "host-path"
     CRITICAL = "critical"
     CONTRADICTION = "contradiction"  # the pod itself says where
+    ANNOTATIONS_FULL = "annotations-full"  # with ours the pod would pass Kubernetes' limit and be refused
     # Not known well enough.
     UNKNOWN_OWNER = "unknown-owner"
     NO_VERDICT = "no-verdict"
@@ -121,19 +121,25 @@ def decide(request: PlacementRequest, snapshot: Snapshot, *, now: datetime, mode
 
     Cost is bounded by the pod's own terms; nodes are summed up once per snapshot.
     """
-    policy = snapshot.meta.policy
-    if refusal := _not_ours(request, policy):
+    if refusal := _not_ours(request, snapshot.meta.policy):
         return Decision(refusal)
     workload = find_workload(request, snapshot)
     if workload is None:
         return Decision(Reason.UNKNOWN_OWNER)
-    namespace = snapshot.namespaces.get(request.namespace)
+    case = _gather(request, workload, snapshot, mode)
+    if isinstance(case, Reason):
+        return Decision(case, workload=workload.key)
+    return _steered(case, snapshot.meta.book_heartbeat, now)
+
+
+def _gather(request: PlacementRequest, workload: Workload, snapshot: Snapshot, mode: Mode | None) -> _Case | Reason:
+    policy, namespace = snapshot.meta.policy, snapshot.namespaces.get(request.namespace)
     allowed = consent.resolve(request.pod.metadata.annotations, workload, namespace, policy)
     if not allowed.handled:
-        return Decision(Reason.KIND_NOT_HANDLED, workload=workload.key)
+        return Reason.KIND_NOT_HANDLED
     if (mode or allowed.mode) is Mode.OBSERVE:
-        return Decision(Reason.OBSERVE, workload=workload.key)
-    case = _Case(
+        return Reason.OBSERVE
+    return _Case(
         request=request,
         workload=workload,
         consent=allowed,
@@ -142,10 +148,17 @@ def decide(request: PlacementRequest, snapshot: Snapshot, *, now: datetime, mode
         # Where tolerations are restricted, one too many rejects the pod; a namespace not seen yet may be such a one.
         may_tolerate=namespace is not None and _WHITELIST not in namespace.annotations,
     )
-    side = _side(case, snapshot.meta.book_heartbeat, now)
+
+
+def _steered(case: _Case, heartbeat: datetime | None, now: datetime) -> Decision:
+    side = _side(case, heartbeat, now)
     if isinstance(side, Reason):
-        return Decision(side, workload=workload.key)
-    return _to_spot(case) if side is Side.SPOT else _to_regular(case)
+        return Decision(side, workload=case.workload.key)
+    decision = _to_spot(case) if side is Side.SPOT else _to_regular(case)
+    stamps = decision.changes.annotations if decision.changes else {}
+    if stamps and not consent.is_room_for(stamps, case.request.pod.metadata.annotations):
+        return Decision(Reason.ANNOTATIONS_FULL, workload=case.workload.key)
+    return decision
 
 
 # Each of these alone is reason enough; the first that holds is told.
@@ -274,7 +287,7 @@ def _to_spot(case: _Case) -> Decision:
     if isinstance(route, Reason):
         return Decision(route, workload=key)
     # Only where there is a way: a draw that said yes to nothing would be drawn again at a second call.
-    if not case.workload.surging and not _drawn(case):
+    if not case.workload.surging and not consent.is_drawn(case.request.uid, case.workload, case.consent.max_spot):
         changes = Changes(annotations=_stamps(case, Side.REGULAR, "max-spot"))
         return Decision(Reason.MAX_SPOT, Side.REGULAR, None, changes, key, f"max-spot {case.consent.max_spot}")
     if demanded := _demanded(case, route):
@@ -328,10 +341,7 @@ def _guard(case: _Case, known: frozenset[Platform]) -> tuple[Alternative, ...] |
     blind = any(platform is None for platform, _ in case.fleet.guarded)
     if not blind and case.fleet.behind_taints <= known:
         return None
-    try:
-        return (*affinity.not_any(case.fleet.markers), *affinity.on_platforms(known))
-    except affinity.TooManyTermsError:
-        return ((),) * (affinity.MAX_TERMS + 1)  # fits no pod
+    return affinity.off_or_on(case.fleet.markers, known)
 
 
 def _demanded(case: _Case, route: _Route) -> tuple[Alternative, ...]:
@@ -372,15 +382,6 @@ def _wishes(case: _Case, route: _Route) -> tuple[Alternative, ...]:
     if not known or case.fleet.platforms <= known:
         return route.markers
     return tuple(affinity.joined(route.markers, affinity.on_platforms(known)))
-
-
-def _drawn(case: _Case) -> bool:
-    """Whether this pod may go, by a ticket drawn from its request against the chance that the share leaves."""
-    going, out_of = consent.chance(case.workload, case.consent.max_spot)
-    if going >= out_of:
-        return True
-    ticket = int.from_bytes(hashlib.sha256(case.request.uid.encode("utf-8", "replace")).digest()[:8], "big")
-    return ticket * out_of < going << 64
 
 
 def _stamps(case: _Case, side: Side, how: str) -> dict[str, str]:

@@ -25,6 +25,7 @@ MEANING: dict[Reason, str] = {
     Reason.HOST_PATH: "is left as it is: it uses files of its node",
     Reason.CRITICAL: "is left as it is: its priority is system critical",
     Reason.CONTRADICTION: "is left as it is: it says itself where it must run",
+    Reason.ANNOTATIONS_FULL: "is left as it is: with ours its annotations would pass Kubernetes' limit of 256 KiB",
     Reason.UNKNOWN_OWNER: "is left as it is: nobody knows its owner yet",
     Reason.NO_VERDICT: "is left as it is: the monitor has not judged its owner yet",
     Reason.EXPIRED_EVIDENCE: "is left as it is: the last good evidence is too old; look at Prometheus",
