@@ -189,7 +189,7 @@ def test_a_workload_younger_than_the_window_is_unknown_and_its_youngest_pod_does
 
 
 def test_pods_that_are_always_starting_have_not_been_seen():
-    young = [make_running(f"p{i}", started_at=AT - 9 * MINUTE, usage=None) for i in range(3)]
+    young = [make_running(f"p{i}", started_at=AT - 6 * MINUTE, usage=None) for i in range(3)]
     found = verdict(make_workload_usage(*young))
     assert (found.evidence, found.code) == (Evidence.UNKNOWN, Code.COVERAGE)
     assert "0% of the pods' time" in found.reason

@@ -81,9 +81,9 @@ SUCCESSOR = Life("web-1-b", start=45)
 PREDECESSOR = Life("web-1-a", end=44)
 
 # A pod of a StatefulSet, made anew under its name.
-OUTAGE = minutes(50, 59)
+OUTAGE = minutes(55, 64)
 PAIR = (("a", minutes(30, 36)), ("b", minutes(50, 59)))
-BEFORE, AFTER = Life("web-0", end=34, uid="uid-before"), Life("web-0", start=36)
+BEFORE, AFTER = Life("web-0", end=34, uid="uid-before"), Life("web-0", start=41)
 
 HISTORIES = {
     "idle": History(),

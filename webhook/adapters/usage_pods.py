@@ -36,7 +36,8 @@ def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
             namespace=pod[0],
             name=pod[1],
             lives={uid: found for uid, found in lives.get(pod, {}).items() if uid},
-            controller=owners.get(pod),
+            controller=next(iter(owners.get(pod, ())), None),
+            other_controllers=owners.get(pod, ())[1:],
             cpu_peak_cores=known["cpuPeak"].get(pod),
             cpu_recent_cores=known["cpuRecent"].get(pod),
             cpu_points=int(cpu_points.get(pod, 0)),
@@ -121,10 +122,11 @@ def _by_uid(answer: Vector) -> dict[tuple[Pod, str], float]:
     return found
 
 
-def _owners(answer: Vector) -> dict[Pod, ControllerRef]:
-    rows = ((_pod(labels), labels) for labels, _ in answer.rows)
-    return {
-        pod: ControllerRef(kind=labels["owner_kind"], name=labels["owner_name"])
-        for pod, labels in rows
-        if pod and labels.get("owner_kind") and labels.get("owner_name")
-    }
+def _owners(answer: Vector) -> dict[Pod, tuple[ControllerRef, ...]]:
+    """Every owner of each name in a fixed order: the order of rows is the store's."""
+    found: dict[Pod, set[tuple[str, str]]] = {}
+    for labels, _ in answer.rows:
+        kind, name = labels.get("owner_kind", ""), labels.get("owner_name", "")
+        if (pod := _pod(labels)) and kind and name:
+            found.setdefault(pod, set()).add((kind, name))
+    return {pod: tuple(ControllerRef(kind=k, name=n) for k, n in sorted(owners)) for pod, owners in found.items()}

@@ -171,6 +171,12 @@ def doubts(usage: WorkloadUsage, measures: Iterable[Measure], *, policy: IdlePol
         yield Doubt(code=Code.NO_PODS, reason=f"no pod of it ran in the last {_span(policy.window)}")
     for running in usage.running:
         yield from _pod_doubts(running, usage.evaluated_at, policy)
+    for ended in usage.gone:
+        if ended.started_at is None:
+            reason = (
+                f"the start of pod {ended.name}, which is gone, is not known: its use may be of its start-up or not"
+            )
+            yield Doubt(code=Code.MISSING, reason=reason)
     for told in (*(running.usage for running in usage.running), *usage.gone):
         if told and told.is_ahead:
             reason = f"samples of pod {told.name} are dated in the future: what it does now is not known"
@@ -238,6 +244,11 @@ def _measure_doubts(measure: Measure, policy: IdlePolicy) -> Iterator[Doubt]:
                 f"in {_span(policy.window)}: what it did then is not known"
             )
             yield Doubt(code=Code.GAP if reading.points else Code.MISSING, reason=reason)
+        elif reading.owes_recent and reading.recent is None:
+            reason = (
+                f"{measure.label} of {reading.subject} has no rate of late, so it may have woken since the last step"
+            )
+            yield Doubt(code=Code.MISSING, reason=reason)
         elif reading.expected and reading.peak is None:
             yield Doubt(code=Code.MISSING, reason=f"{measure.label} of {reading.subject} has no usable value")
     yield from _coverage_doubts(measure, policy)

@@ -15,7 +15,8 @@ from webhook.core.usage import PodUsage, RunningPod, SignalSample, WorkloadUsage
 class Reading(Value, frozen=True):
     """One signal of one pod, or of the workload as a whole, where ``pod`` is empty.
 
-    ``recent`` is None where the pod is starting up, or has no value.
+    ``recent`` is None where the pod is starting up, or has no value; ``owes_recent`` tells which: it is past its start,
+    and who woke after the last step shows in nothing else.
     """
 
     pod: str
@@ -27,6 +28,7 @@ class Reading(Value, frozen=True):
     running: int
     active_above: float
     sampled_at: datetime | None = None
+    owes_recent: bool = False
 
     @property
     def subject(self) -> str:
@@ -161,6 +163,7 @@ def _of_workload(usage: WorkloadUsage, own: CustomSignal, policy: IdlePolicy) ->
         expected=owed,
         running=owed,
         sampled_at=usage.evaluated_at if sample.recent is not None else None,
+        owes_recent=True,
     )
 
 
@@ -183,8 +186,8 @@ class _Reader(NamedTuple):
             idle_below=self.idle_below,
             active_above=_above(self.idle_below, self.active_above, self.policy),
             points=sample.points,
-            expected=pod.expected_points,
-            running=pod.running_points,
+            expected=max(pod.expected_points, _owed(pod, self.policy)),
+            running=max(pod.running_points, pod.expected_points),
         )
 
     def running(self, running: RunningPod) -> Reading:
@@ -194,12 +197,15 @@ class _Reader(NamedTuple):
         started_at = running.pod.started_at
         if started_at is None:
             return reading
+        is_settled = at - started_at >= self.policy.startup_grace + leave_range(self.policy)
         # A gap of both exporters shortens what is told and what is owed alike: only the API server's start is whole.
         # What a predecessor of that name showed must not fill it.
         before = pod.before(running.pod.uid)
         return msgspec.structs.replace(
             reading,
-            recent=_settled(started_at, reading.recent, at, self.policy),
+            # By the API server's start alone: another pod of that name may have just started elsewhere.
+            recent=good(self.sample(pod).recent) if is_settled else None,
+            owes_recent=is_settled,
             expected=max(reading.expected, before.expected_points + expected_steps(started_at, at, self.policy)),
             running=max(reading.running, before.running_points + running_steps(started_at, at, self.policy)),
         )
@@ -219,6 +225,12 @@ def _received_sample(pod: PodUsage) -> SignalSample:
 
 def _above(idle_below: float, active_above: float | None, policy: IdlePolicy) -> float:
     return idle_below * policy.leave_factor if active_above is None else active_above
+
+
+def _owed(pod: PodUsage, policy: IdlePolicy) -> int:
+    """Steps past their start-up that pods of that name ran for: a life that is told in part owes no less."""
+    starting = -(-startup(policy) // policy.step)
+    return max(0, pod.running_points - starting * max(1, len(pod.lives)))
 
 
 def _nothing(running: RunningPod) -> PodUsage:

@@ -42,7 +42,8 @@ class PodUsage(Value, frozen=True):
     ``step`` in the window. Those before ``startup_grace`` + ``rate_window`` of a pod's life count neither way: peaks leave
     them out, and so do ``*_points`` (steps with a value of every container, or of every interface) and
     ``expected_points`` (steps at which kube-state-metrics knew the pod). ``running_points`` counts all steps of its life.
-    ``controller`` is its owner as kube-state-metrics names it, also for a pod that is gone by now. Pods that followed
+    ``controller`` is its owner as kube-state-metrics names it, also for a pod that is gone by now; where one name had
+    several in the window, what it did may have been for each of them. Pods that followed
     each other under one name, as those of a StatefulSet do, are one PodUsage: ``lives`` are those of all that
     kube-state-metrics told of in the window, by UID, ``started_at`` is the last one's. ``cpu_seconds`` is what all its
     containers have used in all, as of their last sample, and None where one of them was not seen. ``is_ahead`` where
@@ -53,6 +54,7 @@ class PodUsage(Value, frozen=True):
     name: str
     lives: dict[str, PodLife] = {}
     controller: ControllerRef | None = None
+    other_controllers: tuple[ControllerRef, ...] = ()
     cpu_peak_cores: float | None = None
     cpu_recent_cores: float | None = None
     cpu_points: int = 0
@@ -66,6 +68,22 @@ class PodUsage(Value, frozen=True):
     last_sample_at: datetime | None = None
     is_ahead: bool = False
     signals: dict[str, SignalSample] = {}
+
+    @property
+    def controllers(self) -> tuple[ControllerRef, ...]:
+        """Every owner that the name had in the window."""
+        return (self.controller, *self.other_controllers) if self.controller else ()
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether anything was told of its use."""
+        rates = (
+            self.cpu_peak_cores,
+            self.cpu_recent_cores,
+            self.received_peak_bytes_per_second,
+            self.received_recent_bytes_per_second,
+        )
+        return any(rate is not None for rate in rates) or self.cpu_points > 0 or self.received_points > 0
 
     def before(self, uid: str) -> PodLife:
         """What the pods owed together that had this one's name before it."""
@@ -164,10 +182,11 @@ def by_workload(
     gone: defaultdict[WorkloadKey, list[PodUsage]] = defaultdict(list)
     for told in sweep.pods:
         # A pod that ended before the window, and only its object is left, tells nothing of the window.
-        if (told.namespace, told.name) in alive or not told.running_points:
+        if (told.namespace, told.name) in alive or not (told.running_points or told.is_measured):
             continue
-        if workload := workload_of(told.namespace, told.controller, owners):
-            gone[workload].append(told)
+        for owner in dict.fromkeys(workload_of(told.namespace, one, owners) for one in told.controllers):
+            if owner:
+                gone[owner].append(told)
     keys = _ordered(owners.values())
     own = _lent(sweep.workloads, everyone or keys)
     ages = {WorkloadKey(namespace=c.namespace, kind=c.kind, name=c.name): c.created_at for c in census.controllers}

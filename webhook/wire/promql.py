@@ -65,8 +65,9 @@ _RECEIVED_RATE = f"max by (namespace, pod, interface) (rate({RECEIVED}[$rateWind
 # The burst of a start must not count. What a range still finds after a pod's end may: it is from its life.
 _GROWN = "unless on (namespace, pod) (kube_pod_start_time > time() - $startup)"
 # Points are held against expectedPoints: only steps with a number, which NaN is not, and at which
-# kube-state-metrics knows the pod and its start-up is over.
-_SETTLED = "(kube_pod_start_time <= time() - $startup)"
+# kube-state-metrics knows the pod and its start-up is over. Where two pods share a name, a step at which the peak was
+# left out for either of them is not seen.
+_SETTLED = f"(kube_pod_start_time <= time() - $startup {_GROWN})"
 _KNOWN = f"and on (namespace, pod) {_SETTLED}"
 _POD = ("namespace", "pod")
 _LIFE = (*_POD, "uid")
