@@ -2,8 +2,9 @@
 
 Six workloads of ten rest, three are active, and of one in ten something is missing. Synthetic and seeded; all but the
 time is the same at each run. One container and one interface a pod, scraped every minute at an offset of its node's
-own, from 75 minutes before to 25 minutes after a moment: the monitor asks for now, so that a run may be at any time
-in between. Of the five phases that kube-state-metrics tells of each pod, only the one that is asked for is there.
+own. What lies before a moment, 75 minutes, is backfilled; what follows is written when its time has come, because the
+monitor asks for now and doubts samples of the future. Of the five phases that kube-state-metrics tells of each pod,
+only the one that is asked for is there.
 """
 
 import random
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 from typing import NamedTuple
 
 from bench import backfill
@@ -18,7 +20,7 @@ from bench import scale_world as world
 from webhook.core.idleness import Code
 
 SCRAPE_SECONDS = 60
-BEFORE, AFTER = timedelta(minutes=75), timedelta(minutes=25)
+BEFORE, AFTER = timedelta(minutes=75), timedelta(minutes=40)
 GAP = (timedelta(minutes=-25), timedelta(minutes=-5))
 """Around the moment; within the look-back of every run that has samples at all."""
 KUBE_STATE_METRICS_OFFSET = 13
@@ -104,8 +106,31 @@ class _Pod(NamedTuple):
     number: int
 
 
-def families(now: datetime, size: world.Size) -> Iterator[str]:
-    """The OpenMetrics text of all series that a run of the monitor reads."""
+Metrics = Iterator[tuple[str, Iterator[tuple[str, backfill.Samples]]]]
+"""(name, its series) of each metric; a series is (labels, samples), and series that go alike share the very list."""
+
+
+def families(metrics: Metrics, until: datetime) -> Iterator[str]:
+    """Their OpenMetrics text up to a moment."""
+    cut: dict[int, tuple[backfill.Samples, backfill.Samples]] = {}
+
+    def past(samples: backfill.Samples) -> backfill.Samples:
+        if id(samples) not in cut:
+            cut[id(samples)] = (samples, [sample for sample in samples if at(sample)[0] <= until.timestamp()])
+        return cut[id(samples)][1]
+
+    for name, series in metrics:
+        yield from backfill.family(name, ((labels, past(samples)) for labels, samples in series))
+
+
+def at(sample: str) -> tuple[int, float]:
+    """(Unix seconds, value)."""
+    value, time = sample.split()
+    return int(time), float(value)
+
+
+def metrics(now: datetime, size: world.Size) -> Metrics:
+    """All series that a run of the monitor reads, from before ``now`` to long after."""
     begin = int((now - BEFORE).timestamp()) // SCRAPE_SECONDS * SCRAPE_SECONDS
     minutes = range(begin, int((now + AFTER).timestamp()), SCRAPE_SECONDS)
     told = [minute + KUBE_STATE_METRICS_OFFSET for minute in minutes]
@@ -115,28 +140,24 @@ def families(now: datetime, size: world.Size) -> Iterator[str]:
     pods = list(_pods(size))
     known = [pod for pod in pods if pod.state is not State.UNTOLD]
 
-    def of_kubelet(name: str, labels: str, kind: str) -> Iterator[str]:
-        series = (
-            (f'{pod.labels},node="{pod.node}",instance="{pod.node}:10250",{labels}', found)
-            for pod in pods
-            if (found := getattr(patterns[pod.number % PATTERNS], kind)[pod.state])
-        )
-        return backfill.family(name, [*_roots(size, patterns), *series] if kind == "cpu" else series)
+    def of_kubelet(labels: str, kind: str) -> Iterator[tuple[str, backfill.Samples]]:
+        for pod in pods:
+            if samples := getattr(patterns[pod.number % PATTERNS], kind)[pod.state]:
+                yield f'{pod.labels},node="{pod.node}",instance="{pod.node}:10250",{labels}', samples
 
-    def of_kube(name: str, labels: str, samples: backfill.Samples) -> Iterator[str]:
-        return backfill.family(name, ((f'{pod.labels},uid="{pod.uid}"{labels}', samples) for pod in known))
+    def of_kube(labels: str, samples: backfill.Samples) -> Iterator[tuple[str, backfill.Samples]]:
+        return ((f'{pod.labels},uid="{pod.uid}"{labels}', samples) for pod in known)
 
     image = 'container="app",image="registry.example/service:1"'
-    yield from of_kubelet("container_cpu_usage_seconds_total", image, "cpu")
-    yield from of_kubelet("container_network_receive_bytes_total", 'interface="eth0"', "received")
-    yield from of_kube("kube_pod_start_time", "", since)
-    yield from of_kube("kube_pod_status_phase", ',phase="Running"', flat)
-    yield from of_kube("kube_pod_container_info", f",{image}", flat)
-    yield from backfill.family("kube_pod_owner", ((_owned(pod), flat) for pod in known))
+    yield "container_cpu_usage_seconds_total", chain(_roots(size, patterns), of_kubelet(image, "cpu"))
+    yield "container_network_receive_bytes_total", of_kubelet('interface="eth0"', "received")
+    yield "kube_pod_start_time", of_kube("", since)
+    yield "kube_pod_status_phase", of_kube(',phase="Running"', flat)
+    yield "kube_pod_container_info", of_kube(f",{image}", flat)
+    yield "kube_pod_owner", ((_owned(pod), flat) for pod in known)
     nodes = [(world.node_name(number), world.node_address(number)) for number in range(size.nodes)]
-    yield from backfill.family("kube_node_info", ((f'node="{name}",internal_ip="{at}"', flat) for name, at in nodes))
-    memory = ((f'instance="{at}:9100"', flat) for _, at in nodes)
-    yield from backfill.family("node_memory_MemAvailable_bytes", memory)
+    yield "kube_node_info", ((f'node="{name}",internal_ip="{address}"', flat) for name, address in nodes)
+    yield "node_memory_MemAvailable_bytes", ((f'instance="{address}:9100"', flat) for _, address in nodes)
 
 
 def _pods(size: world.Size) -> Iterator[_Pod]:

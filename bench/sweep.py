@@ -193,7 +193,7 @@ def _plain(figure: str, ours: float, peer: float, name: str, *, unit: str, round
 
 
 @contextmanager
-def prometheus_of(folder: Path, query_log: Path | None = None) -> Iterator[str]:
+def prometheus_of(folder: Path, *arguments: str, query_log: Path | None = None) -> Iterator[str]:
     """The address of a server on the prepared data: nothing is scraped, nothing is ever too old."""
     port = reserve_port()
     with TemporaryDirectory() as scratch:
@@ -206,6 +206,7 @@ def prometheus_of(folder: Path, query_log: Path | None = None) -> Iterator[str]:
             "--storage.tsdb.retention.time=100y",
             f"--web.listen-address=127.0.0.1:{port}",
             "--log.level=warn",
+            *arguments,
         ]
         process = ManagedProcess("prometheus", command, log=Path(scratch) / "prometheus.log")
         try:

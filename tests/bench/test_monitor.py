@@ -1,7 +1,7 @@
 """The load that a run of the monitor is measured on: as it was drawn, and as the product's own rules read it."""
 
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -9,12 +9,14 @@ import pytest
 from bench import monitor, monitor_data
 from bench import scale_plane as plane
 from bench import scale_world as world
+from bench.monitor_feed import Feed
 from webhook.core.policy import IdlePolicy
 from webhook.core.readings import cpu_threshold
 from webhook.wire.promql import SWEEP
 from webhook.wire.promql_text import metrics
 
 NOW = datetime(2026, 1, 1, 12, 0, 30, 250_000, tzinfo=UTC)
+END = NOW + monitor_data.AFTER
 SIZE = world.Size(nodes=20, deployments=60)
 
 
@@ -22,7 +24,9 @@ SIZE = world.Size(nodes=20, deployments=60)
 def series():
     """{metric: {labels: [(seconds, value)]}} of the whole load."""
     found = defaultdict(lambda: defaultdict(list))
-    for line in "".join(monitor_data.families(NOW, SIZE)).splitlines():
+    for line in "".join(
+        monitor_data.families(monitor_data.metrics(NOW, SIZE), END + timedelta(minutes=2))
+    ).splitlines():
         if not line.startswith("#"):
             labelled, value, time = line.rsplit(" ", 2)
             metric, _, labels = labelled.partition("{")
@@ -49,7 +53,17 @@ def test_samples_reach_from_before_every_look_back_to_after_every_run(series):
     for pods in series.values():
         times = [time for samples in pods.values() for time, _ in samples]
         assert min(times) <= NOW.timestamp() - 74 * 60
-        assert max(times) >= NOW.timestamp() + 25 * 60 - reach
+        assert max(times) >= END.timestamp() - reach
+
+
+def test_what_is_backfilled_and_what_is_fed_are_the_whole_and_overlap_nowhere(series):
+    past = "".join(monitor_data.families(monitor_data.metrics(NOW, SIZE), NOW)).splitlines()
+    times = [int(line.rsplit(" ", 1)[1]) for line in past if not line.startswith("#")]
+    assert max(times) <= NOW.timestamp()
+    feed = Feed("http://prometheus.example", monitor_data.metrics(NOW, SIZE), since=NOW)
+    assert len(list(feed._due(NOW.timestamp(), END.timestamp()))) == sum(len(pods) for pods in series.values())
+    minute = list(feed._due(NOW.timestamp(), NOW.timestamp() + monitor_data.SCRAPE_SECONDS))
+    assert len(minute) == sum(len(pods) for pods in series.values())
 
 
 def test_pods_carry_the_uid_and_the_start_that_the_api_server_tells(series):
