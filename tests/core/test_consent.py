@@ -63,6 +63,13 @@ def test_other_tools_words_are_honoured_where_ours_are_silent(key, value, wish):
     assert consent.resolve(None, both, None, MOVE).spot is SpotWish.AUTO
 
 
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_workload_whose_namespace_is_not_known_is_observed_only(mode):
+    found = consent.resolve(None, make_workload(), None, Policy(mode=mode))
+    assert found.mode is Mode.OBSERVE
+    assert bool(found.notes) == (mode is not Mode.OBSERVE)
+
+
 @pytest.mark.parametrize("value", ["", "150%", "-1", "half", "50 %", "1e3"])
 def test_a_share_nobody_can_read_is_ignored_and_noted(value):
     found = resolve(workload={"max-spot": value})

@@ -13,7 +13,7 @@ from webhook.core.book import Book, Control
 from webhook.core.census import Census, NodeFact
 from webhook.core.inventory import History, build, observe, recall
 from webhook.core.model import CapacityType, Namespace, Platform, Side
-from webhook.core.policy import Policy
+from webhook.core.policy import Match, Policy, Rule, SpotWish
 from webhook.core.usage import NodeSample, NodeUsage
 
 WEB = key("Deployment", "web")
@@ -161,3 +161,45 @@ def test_history_holds_no_more_than_the_cluster_and_reaches_the_snapshot_and_bac
     snapshot = build(census(web(3)), book, Policy(), history=history)
     assert snapshot.workloads[WEB].risen_at == NOW + timedelta(minutes=1)
     assert recall(snapshot) == history
+
+
+BY_LABEL = Rule(
+    name="careful", match=Match(kinds=("Deployment",), namespace_labels={"env": "prod"}), spot=SpotWish.NEVER
+)
+LAX = Rule(name="lax", match=Match(), spot=SpotWish.ALWAYS)
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "rule"),
+    [
+        ((Namespace("shop", labels={"env": "prod"}),), "careful"),
+        ((Namespace("shop", labels={"env": "dev"}),), "lax"),
+        ((Namespace("shop"),), "lax"),
+        ((Namespace("other", labels={"env": "dev"}),), ""),
+        ((), ""),
+    ],
+    ids=["matches", "does not", "no labels", "another is known", "none is known"],
+)
+def test_no_laxer_rule_is_taken_while_the_namespaces_labels_are_not_known(namespaces, rule):
+    found = build(shop(namespaces=namespaces), Book(), Policy(rules=(BY_LABEL, LAX)))
+    assert found.workloads[WEB].rule == rule
+
+
+@pytest.mark.parametrize(
+    ("rules", "rule"),
+    [((LAX, BY_LABEL), "lax"), ((BY_LABEL, LAX), "lax"), ((), "")],
+    ids=["the first is for it anyhow", "the first is for another kind", "no rules"],
+)
+def test_a_rule_that_does_not_hang_on_the_namespace_is_taken_though_that_is_unknown(rules, rule):
+    found = build(shop(namespaces=()), Book(), Policy(rules=rules))
+    subject = WEB if rules[:1] == (LAX,) else key("StatefulSet", "db")
+    assert found.workloads[subject].rule == rule
+
+
+@given(st.lists(st.sampled_from([BY_LABEL, LAX, *(Rule(name=n, match=Match(names=(n,))) for n in ("web", "db"))])))
+def test_an_unknown_namespace_gives_no_rule_or_the_one_that_any_labels_would_give(rules):
+    policy = Policy(rules=tuple(rules))
+    unknown = build(shop(namespaces=()), Book(), policy).workloads
+    for env in ({}, {"env": "prod"}, {"env": "dev"}):
+        known = build(shop(namespaces=(Namespace("shop", labels=env),)), Book(), policy).workloads
+        assert all(found.rule in ("", known[name].rule) for name, found in unknown.items())

@@ -89,6 +89,7 @@ _WORLDS = {
     Reason.CONTRADICTION: ({"nodeSelector": {"karpenter.sh/capacity-type": "on-demand"}}, None),
     Reason.ANNOTATIONS_FULL: ({"annotations": {"note": "x" * (256 * 1024)}}, None),
     Reason.UNKNOWN_OWNER: ({"owner": "stranger"}, None),
+    Reason.UNKNOWN_NAMESPACE: ({}, make_snapshot(make_workload(), namespaces=[])),
     Reason.NO_VERDICT: ({}, make_snapshot(make_workload(side=None))),
     Reason.EXPIRED_EVIDENCE: (
         {},
@@ -379,9 +380,16 @@ def test_a_declared_pool_of_unknown_architecture_is_guarded_too():
     assert not oracle.feasible(after, AKS_ARM_NODE.labels, _raw(AKS_ARM_NODE))
 
 
-def test_a_namespace_nobody_has_seen_may_restrict_tolerations():
-    snapshot = make_snapshot(make_workload(), nodes=[AKS_NODE], namespaces=[])
-    assert decide(make_pod(), snapshot).reason is Reason.TOLERATIONS_RESTRICTED
+@pytest.mark.parametrize("spot", ["auto", "always", "never"])
+@pytest.mark.parametrize("mode", [None, Mode.INJECT, Mode.OBSERVE])
+@pytest.mark.parametrize("level", ["pod", "workload"])
+def test_whose_namespace_nobody_has_seen_is_left_alone_because_its_word_may_be_unheard(spot, mode, level):
+    """It may say `spot: never`, or restrict tolerations; a namespace newer than the watch, or a right that is missing."""
+    own = {"spot-balancer.io/spot": spot}
+    workload = make_workload(annotations=own if level == "workload" else {})
+    snapshot = make_snapshot(workload, namespaces=[Namespace("other")])
+    decision = decide(make_pod(annotations=own if level == "pod" else {}), snapshot, mode=mode)
+    assert (decision.reason, decision.changes) == (Reason.UNKNOWN_NAMESPACE, None)
 
 
 def test_foreign_taints_make_a_spot_node_no_destination_and_are_never_tolerated():

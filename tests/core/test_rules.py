@@ -72,7 +72,8 @@ def test_a_kind_that_a_rule_names_is_handled_and_one_it_only_happens_to_match_is
 
 
 def test_a_rule_that_a_newer_policy_has_no_more_says_nothing():
-    settled = consent.resolve(None, builders.make_workload(rule="gone"), None, Policy(mode=Mode.INJECT))
+    workload = builders.make_workload(rule="gone")
+    settled = consent.resolve(None, workload, Namespace("shop"), Policy(mode=Mode.INJECT))
     assert (settled.rule, settled.mode) == ("", Mode.INJECT)
 
 

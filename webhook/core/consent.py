@@ -123,7 +123,10 @@ class _Asked:
 
 
 def resolve(pod: Annotations | None, workload: Workload, namespace: Namespace | None, policy: Policy) -> Consent:
-    """Settle what applies to a pod of ``workload``; ``pod`` are its annotations, None for "its next pod"."""
+    """Settle what applies to a pod of ``workload``; ``pod`` are its annotations, None for "its next pod".
+
+    Whose ``namespace`` is not known is observed only: what it says, and rules by its labels, would go unheard.
+    """
     rule = rules.named(policy, workload.rule)
     levels: list[tuple[Level, Annotations]] = [
         (Level.POD, pod or {}),
@@ -138,6 +141,9 @@ def resolve(pod: Annotations | None, workload: Workload, namespace: Namespace | 
     placement, placement_from = _placement(asked, rule, policy)
     max_spot, max_spot_from = _max_spot(asked, rule, policy)
     mode, mode_from = _mode(asked, rule, policy)
+    if namespace is None and mode is not Mode.OBSERVE:
+        mode, mode_from = Mode.OBSERVE, Level.NAMESPACE
+        asked.notes.append("the namespace is not known, so it is observed only")
     moves, moves_from = _moves(asked, rule, policy)
     return Consent(
         mode=mode,

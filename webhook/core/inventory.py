@@ -240,9 +240,23 @@ def _workload(
 def _rule(
     policy: Policy, key: WorkloadKey, fact: ControllerFact | None, namespaces: Mapping[str, Mapping[str, str]]
 ) -> str:
-    labels = fact.labels if fact else {}
-    rule = rules.first(policy, key, labels=labels, namespace_labels=namespaces.get(key.namespace, {}))
+    labels, around = fact.labels if fact else {}, namespaces.get(key.namespace)
+    if around is None and is_undecided(policy, key, labels=labels):
+        return ""
+    rule = rules.first(policy, key, labels=labels, namespace_labels=around or {})
     return rule.name if rule else ""
+
+
+def is_undecided(policy: Policy, key: WorkloadKey, *, labels: Mapping[str, str]) -> bool:
+    """Whether it hangs on the labels of its namespace, which is not known, which rule is for a workload.
+
+    The rules below may be laxer than the one that would have matched, so none of them is taken instead.
+    """
+    for rule in policy.rules:
+        rest = msgspec.structs.replace(rule.match, namespace_labels={})
+        if rules.matches(rest, key, labels=labels, namespace_labels={}):
+            return bool(rule.match.namespace_labels)
+    return False
 
 
 def _workload_of(pod: PodFact, resolved: Mapping[Name, WorkloadKey]) -> WorkloadKey | None:

@@ -58,6 +58,7 @@ class Reason(StrEnum):
     ANNOTATIONS_FULL = "annotations-full"  # with ours the pod would pass Kubernetes' limit and be refused
     # Not known well enough.
     UNKNOWN_OWNER = "unknown-owner"
+    UNKNOWN_NAMESPACE = "unknown-namespace"  # what it says would go unheard; may `sync` watch namespaces?
     NO_VERDICT = "no-verdict"
     EXPIRED_EVIDENCE = "expired-evidence"  # look at Prometheus
     OLD_BOOK = "old-book"  # look at the monitor
@@ -134,6 +135,8 @@ def decide(request: PlacementRequest, snapshot: Snapshot, *, now: datetime, mode
 
 def _gather(request: PlacementRequest, workload: Workload, snapshot: Snapshot, mode: Mode | None) -> _Case | Reason:
     policy, namespace = snapshot.meta.policy, snapshot.namespaces.get(request.namespace)
+    if namespace is None:
+        return Reason.UNKNOWN_NAMESPACE
     allowed = consent.resolve(request.pod.metadata.annotations, workload, namespace, policy)
     if not allowed.handled:
         return Reason.KIND_NOT_HANDLED
@@ -145,8 +148,8 @@ def _gather(request: PlacementRequest, workload: Workload, snapshot: Snapshot, m
         consent=allowed,
         policy=policy,
         fleet=spotpool.fleet(snapshot),
-        # Where tolerations are restricted, one too many rejects the pod; a namespace not seen yet may be such a one.
-        may_tolerate=namespace is not None and _WHITELIST not in namespace.annotations,
+        # Where tolerations are restricted, one too many rejects the pod.
+        may_tolerate=_WHITELIST not in namespace.annotations,
     )
 
 

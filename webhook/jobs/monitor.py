@@ -195,15 +195,16 @@ def _judge_batch(
 
 
 def _policies(census: Census, keys: Iterable[WorkloadKey], policy: Policy) -> dict[WorkloadKey, IdlePolicy]:
-    """What counts as idle for each workload."""
+    """What counts as idle for each workload; who is left out is not judged, because nobody knows which rule is for it."""
     labels = {(c.namespace, c.kind, c.name): c.labels for c in census.controllers}
     namespaces = {namespace.name: namespace.labels for namespace in census.namespaces}
-
-    def of(key: WorkloadKey) -> IdlePolicy:
-        own, around = labels.get((key.namespace, key.kind, key.name), {}), namespaces.get(key.namespace, {})
-        return rules.idle_policy(policy, rules.first(policy, key, labels=own, namespace_labels=around))
-
-    return {key: of(key) for key in sorted(set(keys))}
+    policies = {}
+    for key in sorted(set(keys)):
+        own, around = labels.get((key.namespace, key.kind, key.name), {}), namespaces.get(key.namespace)
+        if around is not None or not inventory.is_undecided(policy, key, labels=own):
+            rule = rules.first(policy, key, labels=own, namespace_labels=around or {})
+            policies[key] = rules.idle_policy(policy, rule)
+    return policies
 
 
 def rewrite(  # noqa: PLR0913 - the whole of what a book may depend on, by name
