@@ -39,7 +39,7 @@ DRAWN = {
     Code.GAP,
     Code.COVERAGE,
 }
-EXHAUSTIVE = settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
+EXHAUSTIVE = settings(max_examples=100, derandomize=True, database=None, phases=[Phase.generate])
 NOT_IDLE = worlds(flaws=(1, 2))
 """Nearly idle worlds: a law that says never idle must not be tried on what is idle anyway."""
 NO_MEASUREMENT = ["NaN", "+Inf", "-Inf", "-1", "-0", "1_0", "none", ""]
