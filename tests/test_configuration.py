@@ -236,6 +236,7 @@ def test_what_a_rule_says_of_idleness_is_laid_over_the_rest_of_the_file():
         ("rules: [{name: a, match: {kindes: [Job]}}]", "rules[0].match.kindes: unknown key; did you mean kinds?"),
         ("rules: [{name: a, match: {labels: [x]}}]", "rules[0].match.labels: ['x']; expected labels such as"),
         ("rules: [{name: a, match: {labels: {'a b': x}}}]", "rules[0].match.labels.a b: expected a label's key"),
+        ("rules: [{name: a, match: {labels: {a/b/c: x}}}]", "rules[0].match.labels.a/b/c: expected a label's key"),
         ("rules: [{name: a, match: {labels: {a: 3}}}]", "rules[0].match.labels.a: 3; expected a name"),
         ("rules: [{name: a, match: {}, mode: injekt}]", "rules[0].mode: 'injekt'; expected observe, inject, move"),
         ("rules: [{name: a, match: {}, allowedMoves: [jump]}]", "rules[0].allowedMoves[0]: 'jump'; expected surge"),

@@ -151,6 +151,13 @@ def test_the_verdict_of_a_gone_workload_is_kept_for_a_while_and_then_forgotten(w
     assert DEMO not in world.book.verdicts
 
 
+def test_a_gone_workload_that_was_judged_in_the_future_is_forgotten_too(world):
+    """Or a clock that was once ahead keeps it for as long as it was."""
+    key = WorkloadKey(namespace="shop", kind="Deployment", name="gone")
+    world.book = Book(verdicts={str(key): Verdict(key=key, uid="1", judged_at=AT + 9 * DAY)})
+    assert world.run().forgotten == (str(key),)
+
+
 def test_a_right_that_is_missing_forgets_nobody(world):
     key = WorkloadKey(namespace="shop", kind="StatefulSet", name="db")
     world.book = Book(verdicts={str(key): Verdict(key=key, uid="1", judged_at=AT - 9 * DAY)})

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from webhook.configuration.readers import LABEL, FaultError, item
-from webhook.core import rules
+from webhook.configuration.readers import FaultError, item
+from webhook.core import labels, rules
 from webhook.errors import ConfigurationError
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
@@ -43,7 +43,7 @@ def label_words(value: Any) -> dict[str, str]:
         raise FaultError("labels such as {team: shop, tier: /batch|cron/}")
     faults: list[str] = []
     for key, one in value.items():
-        if not (isinstance(key, str) and LABEL.fullmatch(key) and "=" not in key):
+        if not (isinstance(key, str) and labels.is_key(key)):
             faults.append(f".{key}: expected a label's key such as app.kubernetes.io/part-of")
         elif one != "":
             item(word, one, f".{key}", faults)

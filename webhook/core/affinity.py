@@ -71,8 +71,8 @@ def contradicts(pod: Pod, alternatives: Iterable[Alternative]) -> bool:
 
 def _possible(pod: Pod, alternative: Alternative) -> bool:
     selector = pod.spec.node_selector or {}
-    chosen = tuple(Requirement(key, "In", (value,)) for key, value in selector.items())
-    if any(_disjoint(mine, theirs) for mine in alternative for theirs in chosen):
+    chosen = ((mine, selector[mine.key]) for mine in alternative if mine.key in selector)
+    if any(_disjoint(mine, Requirement(mine.key, "In", (value,))) for mine, value in chosen):
         return False
     terms = required_terms(pod)
     filled = [term for term in terms or () if not is_empty(term)]
@@ -80,7 +80,9 @@ def _possible(pod: Pod, alternative: Alternative) -> bool:
 
 
 def _agrees(term: SelectorTerm, alternative: Alternative) -> bool:
-    theirs = [as_requirement(e) for e in term.match_expressions or ()]
+    # Few keys are ours, and a term may hold tens of thousands of others.
+    keys = {mine.key for mine in alternative}
+    theirs = [as_requirement(e) for e in term.match_expressions or () if e.key in keys]
     return not any(_disjoint(mine, other) for mine in alternative for other in theirs)
 
 

@@ -243,7 +243,7 @@ def _is_over(verdict: Verdict, census: Census, *, policy: Policy, now: datetime)
     """Gone, and not merely hidden by a right that is missing."""
     if verdict.key.kind in census.missing or verdict.key.kind.lower() in _plurals(census.missing):
         return False
-    return verdict.judged_at is None or now - verdict.judged_at > policy.sides.evidence_ttl
+    return verdict.judged_at is None or abs(now - verdict.judged_at) > policy.sides.evidence_ttl
 
 
 def _plurals(kinds: Iterable[str]) -> set[str]:
