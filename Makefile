@@ -51,6 +51,10 @@ test: $(STAMP) ## everything: lint, types, chart, docs, unit, fault and end-to-e
 test-quick: $(STAMP) ## the suite without the real parts and the slow tests
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not e2e and not slow" $(ARGS)
 
+.PHONY: soak
+soak: $(STAMP) ## every law that needs no real part, with 10,000 examples each: hours, for a night
+	SPOT_BALANCER_HYPOTHESIS=soak $(BIN)/python -m pytest -q -n $(WORKERS) -m "not e2e and not slow" --durations=15 $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## ruff, import-linter, yamllint, shellcheck, hadolint
 	$(BIN)/python -m tests.house.linters
