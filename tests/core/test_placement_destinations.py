@@ -4,8 +4,8 @@ import pytest
 
 from tests.builders import AKS_SPOT, AKS_TAINT, KARPENTER_SPOT, make_node, make_pod, make_snapshot, make_workload
 from tests.core.test_placement import REQUIRED, decide, expression, required
-from webhook.core import spotpool
-from webhook.core.model import Namespace, Node, Requirement
+from webhook.core import patch, spotpool
+from webhook.core.model import Namespace, Node, Platform, Requirement
 from webhook.core.placement import Reason
 from webhook.core.policy import Mode, PlacementMode, Policy, SpotPool
 
@@ -101,3 +101,21 @@ def test_the_cost_of_a_pod_does_not_grow_with_the_kinds_of_nodes():
 
 def _twin(number: int) -> Node:
     return make_node(f"twin-{number}", KARPENTER_SPOT, labels={ZONE: "a", TYPE: "m5.large"})
+
+
+def test_a_demand_of_many_alternatives_is_still_said_only_once_where_our_stamp_got_lost():
+    """Six terms times six would pass the limit; what is demanded already needs neither more terms nor a wish beside."""
+    both = (Platform("linux", "amd64"), Platform("windows", "amd64"))
+    others = [(Requirement(f"pool-{n}", "In", ("cheap",)),) for n in range(2)]
+    nodes = [make_node(f"n{n}", marker) for n, marker in enumerate([KARPENTER_SPOT, *others])]
+    nodes.append(make_node("arm", KARPENTER_SPOT, platform=Platform("linux", "arm64")))
+    snapshot = make_snapshot(make_workload(ready_platforms=both), policy=REQUIRED, nodes=nodes)
+    raw = make_pod()
+    first = decide(raw, snapshot)
+    once = patch.check(raw, patch.build(raw, first.changes))
+    must = once["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert len(must["nodeSelectorTerms"]) == 6
+    del once["metadata"]["annotations"]
+    second = decide(once, snapshot)
+    assert (first.reason, second.reason) == (Reason.SPOT_REQUIRED, Reason.SPOT_REQUIRED)
+    assert [operation["path"] for operation in patch.build(once, second.changes)] == ["/metadata/annotations"]

@@ -252,6 +252,13 @@ def wish(alternative: Alternative, weight: int) -> Json:
     return {"weight": weight, "preference": {"matchExpressions": [as_json(r) for r in alternative]}}
 
 
+def is_demanded(pod: Pod, alternatives: Iterable[Alternative]) -> bool:
+    """Whether each of the pod's terms that can match at all asks for one of them already."""
+    wanted = [set(alternative) for alternative in alternatives]
+    asked = [set(map(as_requirement, t.match_expressions or ())) for t in required_terms(pod) or () if not is_empty(t)]
+    return bool(asked) and all(any(one <= mine for one in wanted) for mine in asked)
+
+
 def fits(pod: Pod, alternatives: Iterable[Alternative]) -> bool:
     """Whether ANDing them into the pod's terms stays within MAX_TERMS."""
     terms = required_terms(pod)

@@ -357,6 +357,9 @@ def _demanded(case: _Case, route: _Route) -> tuple[Alternative, ...]:
     if not workload.surging and case.consent.placement is not PlacementMode.REQUIRED:
         return ()
     demanded = _on_known_platforms(case, route)
+    if affinity.is_demanded(pod, demanded):
+        # A second call for a pod whose stamp got lost: nothing is added, and no wish beside the demand either.
+        return demanded
     if not affinity.fits(pod, demanded):
         return ()
     if workload.surging:
