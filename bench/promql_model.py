@@ -64,6 +64,15 @@ def last_over_time(series: Series, at: Array, range_ms: int) -> Array:
     return np.where(last >= first, values[np.maximum(last, 0)] if len(values) else np.nan, np.nan)
 
 
+def resets(series: Series, at: Array, range_ms: int) -> Array:
+    """How often the counter fell between two samples of the range; NaN where the range has none."""
+    times, values = _samples(series)
+    first, last = _between(times, at, range_ms)
+    falls = np.concatenate([[0], np.cumsum(values[1:] < values[:-1])]) if len(values) else np.zeros(1)
+    near = np.minimum(first, len(falls) - 1)
+    return np.where(last >= first, falls[np.maximum(last, 0)] - falls[near], np.nan)
+
+
 def largest(answers: Sequence[Array]) -> Array:
     """``max by`` over series: what has an answer counts."""
     return np.fmax.reduce(answers)

@@ -1,6 +1,7 @@
 """What scrapes leave of a labelled load, whole or with a fault, and the usage that the sweep's queries make of it."""
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -9,11 +10,11 @@ import numpy as np
 from bench import promql_model as promql
 from bench.labelled_load import HOUR, MINUTE, QUARTER, Array, Pod, Workload
 from bench.promql_model import Series
-from webhook.core.census import PodFact
+from webhook.core.census import Census, PodFact
 from webhook.core.model import Resources, WorkloadKey
 from webhook.core.policy import IdlePolicy
-from webhook.core.readings import leave_range, startup
-from webhook.core.usage import PodUsage, RunningPod, WorkloadUsage
+from webhook.core.readings import leave_range, reach, startup
+from webhook.core.usage import PodUsage, RunningPod, WorkloadUsage, still_nodes
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 BEGIN_MS = int(BEGIN.timestamp() * 1000)
@@ -21,12 +22,15 @@ AFTER_STEP = timedelta(milliseconds=7_123)
 """When in its minute the monitor runs."""
 SCRAPE, JITTER = 60.0, 2.0
 LONG_AGO = -1e9
+NODES = 4
+"""Few enough that each has some pods of a load, as the product asks for before it doubts an exporter."""
+Spells = Sequence[tuple[float, float]]
 NAMESPACE = "load"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """``lost`` is the share of samples that never arrive; spells are times when a pod's exporter stands still."""
+    """``lost`` is the share of samples that never arrive; in spells the exporter of a node stands still."""
 
     name: str = "none"
     lost: float = 0.0
@@ -50,9 +54,8 @@ class Scraped:
     restarts: Array
 
 
-def scrape(pod: Pod, seconds: int, fault: Fault, rng: np.random.Generator) -> Scraped:
-    """The series of a pod in a load of that length."""
-    spells = _spells(seconds, rng) if fault.stops or fault.repeats else []
+def scrape(pod: Pod, seconds: int, fault: Fault, rng: np.random.Generator, spells: Spells = ()) -> Scraped:
+    """The series of a pod in a load of that length; in ``spells`` the exporter of its node stands still."""
     restarts = _restarts(seconds, rng) if fault.resets else np.array([LONG_AGO])
 
     def counters(rates: Array) -> tuple[Series, ...]:
@@ -77,7 +80,7 @@ def _counter(at: Array, used: Array, restarts: Array, read: Array) -> Series:
     return Series(_ms(at), np.interp(read, borders, used) - np.interp(restarted, borders, used))
 
 
-def _standing_still(at: Array, spells: list[tuple[float, float]], fault: Fault) -> Array:
+def _standing_still(at: Array, spells: Spells, fault: Fault) -> Array:
     """When the exporter read what it delivers at each time: in a spell of its, before the spell, or never."""
     read = at.copy()
     for begin, end in spells:
@@ -110,9 +113,17 @@ def _ms(seconds: Array) -> Array:
     return np.rint(seconds * 1000).astype(np.int64) + BEGIN_MS
 
 
-def _spells(seconds: int, rng: np.random.Generator) -> list[tuple[float, float]]:
+def spells(seconds: int, fault: Fault, rng: np.random.Generator) -> Spells:
+    """When one node's exporter stands still, in seconds; one kubelet tells of all of its pods."""
+    if not (fault.stops or fault.repeats):
+        return ()
     begins = np.cumsum(rng.uniform(1, 8, 500) * HOUR)
     return [(b, b + rng.uniform(5, 90) * MINUTE) for b in begins[begins < seconds]]
+
+
+def node_of(pod: Pod) -> int:
+    """The number of its node."""
+    return zlib.crc32(pod.name.encode()) % NODES
 
 
 def _restarts(seconds: int, rng: np.random.Generator) -> Array:
@@ -127,7 +138,10 @@ def seen_of(workload: Workload, fault: Fault, seed: list[int], policy: IdlePolic
     """What Prometheus would answer of each pod; the same seed scrapes in the same way."""
     rng = np.random.default_rng([7, *seed])
     seconds = workload.minutes * MINUTE
-    return [observe(scrape(pod, seconds, fault, rng), policy, workload.minutes) for pod in workload.pods]
+    # By the seed of the whole load: the pods of other workloads on a node stand still with it.
+    still = [spells(seconds, fault, np.random.default_rng([13, seed[0], node])) for node in range(NODES)]
+    scraped = [scrape(pod, seconds, fault, rng, still[node_of(pod)]) for pod in workload.pods]
+    return [observe(each, policy, workload.minutes) for each in scraped]
 
 
 @dataclass(frozen=True)
@@ -173,6 +187,7 @@ def observe(scraped: Scraped, policy: IdlePolicy, runs: int) -> Seen:
         "received_points": promql.count_over_time(np.where(settled, received, np.nan), wide),
         "expected_points": promql.count_over_time(np.where(settled, started, np.nan), wide),
         "running_points": promql.count_over_time(started, wide),
+        "restarts": _restarted(scraped, at, _milliseconds(reach(policy))),
         "last_sample_at": _oldest_newest(scraped, at),
         "started_at": life,
     }
@@ -181,6 +196,12 @@ def observe(scraped: Scraped, policy: IdlePolicy, runs: int) -> Seen:
 
 def _largest_rate(series: tuple[Series, ...], at: Array, range_ms: int) -> Array:
     return promql.largest([promql.rate(s, at, range_ms) for s in series])
+
+
+def _restarted(scraped: Scraped, at: Array, range_ms: int) -> Array:
+    """How often any of its counters began anew; a container always keeps its series here."""
+    every = [one for copies in (*scraped.cpu, scraped.received) for one in copies]
+    return np.nan_to_num(promql.largest([promql.resets(one, at, range_ms) for one in every]))
 
 
 def _least(counts: list[Array], life: Array) -> Array:
@@ -212,12 +233,19 @@ class Usages:
         self._facts = [_fact(each.pod) for each in seen]
         self._rows = [list(rows(each)) for each in seen]
 
-    def at(self, run: int) -> WorkloadUsage:
+    def running(self, run: int) -> Iterator[tuple[PodFact, PodUsage | None]]:
+        """The pods that the API server says run, each with what is told of it."""
+        for alive, fact, told in zip(self._alive, self._facts, self._rows, strict=True):
+            if alive[run]:
+                yield fact, told[run]
+
+    def at(self, run: int, still: Collection[str] = ()) -> WorkloadUsage:
+        """``still`` are the nodes whose exporters are held to repeat themselves."""
         running, gone = [], []
         for alive, fact, rows in zip(self._alive, self._facts, self._rows, strict=True):
             usage = rows[run]
             if alive[run]:
-                running.append(RunningPod(pod=fact, usage=usage))
+                running.append(RunningPod(pod=fact, usage=usage, on_still_node=fact.node_name in still))
             elif usage and usage.running_points:
                 gone.append(usage)
         return WorkloadUsage(
@@ -227,6 +255,13 @@ class Usages:
             running=tuple(running),
             gone=tuple(gone),
         )
+
+
+def still_at(everything: Iterable[Usages], run: int) -> frozenset[str]:
+    """The nodes whose exporters the product doubts at that run, by the pods of a whole load."""
+    pods = [pair for usages in everything for pair in usages.running(run)]
+    known = {(fact.namespace, fact.name): usage for fact, usage in pods if usage}
+    return still_nodes(Census(taken_at=moment(run), pods=tuple(fact for fact, _ in pods)), known)
 
 
 def key_of(workload: Workload) -> WorkloadKey:
@@ -245,6 +280,7 @@ def _fact(pod: Pod) -> PodFact:
         namespace=NAMESPACE,
         name=pod.name,
         uid=pod.name,
+        node_name=f"node-{node_of(pod)}",
         phase="Running",
         created_at=started,
         started_at=started,
@@ -255,7 +291,7 @@ def _fact(pod: Pod) -> PodFact:
 def rows(seen: Seen) -> Iterator[PodUsage | None]:
     """The pod's usage at each run; None where no query knows it."""
     columns = {name: _optional(column) for name, column in seen.columns.items()}
-    for name in ("cpu_points", "received_points", "expected_points", "running_points"):
+    for name in ("cpu_points", "received_points", "expected_points", "running_points", "restarts"):
         columns[name] = seen.columns[name].astype(int).tolist()
     for name in ("last_sample_at", "started_at"):
         columns[name] = [v if v is None else datetime.fromtimestamp(v, tz=UTC) for v in columns[name]]

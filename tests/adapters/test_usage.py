@@ -149,7 +149,7 @@ def test_a_whole_sweep_is_joined_into_pods(stub):
 
 def test_every_query_of_a_sweep_is_a_post_for_one_moment_and_their_number_is_constant(stub):
     told = sweep(stub.url)
-    assert told.queries == len(stub.queries()) == 16
+    assert told.queries == len(stub.queries()) == 18
     forms = [form for path, _, form in stub.asked if path == "/api/v1/query"]
     assert {form["time"][0] for form in forms if form["query"] != ["time()"]} == {f"{NOW.timestamp():.3f}"}
     assert {form["timeout"][0] for form in forms} == {"5000ms"}
@@ -381,9 +381,9 @@ def test_of_two_values_for_one_pod_the_larger_use_and_the_fewer_points_count():
         "expectedPoints",
         "runningPoints",
     )
-    names += ("startTime", "owner")
+    names += ("startTime", "owner", "restarts")
     app = Vector((Row(POD | {"container": "app"}, 1),), 0)
-    answers = dict.fromkeys(names, one) | {"containers": app, "cpuSeconds": app}
+    answers = dict.fromkeys(names, one) | {"containers": app, "cpuSeconds": app, "cpuSeen": app}
     answers |= {"cpuPeak": twice, "cpuPoints": points, "receivedPoints": points}
     (pod,) = pods_of(answers)
     assert (pod.cpu_peak_cores, pod.cpu_points, pod.received_points) == (0.5, 40, 40)

@@ -9,7 +9,7 @@ import pytest
 from bench import promql_model as promql
 from bench.labelled_load import HOUR, Pod, load
 from bench.promql_model import Series
-from bench.scraped_load import NAMESPACE, Fault, moment, observe, rows, scrape
+from bench.scraped_load import NAMESPACE, Fault, moment, observe, rows, scrape, spells
 from webhook.core.policy import IdlePolicy
 
 
@@ -36,6 +36,13 @@ def test_a_reset_costs_nothing_that_was_scraped():
     assert rate == pytest.approx((6 + 4 + 6) * (200 / 180) / 200)
 
 
+def test_resets_are_told_of_samples_within_the_range_alone():
+    falling = series((10, 100), (70, 6), (130, 4), (190, 10))
+    assert promql.resets(falling, at(60, 129, 200, 300, 900), 200_000).tolist()[:4] == [0, 1, 2, 0]
+    assert np.isnan(promql.resets(falling, at(900), 200_000)).all()
+    assert np.isnan(promql.resets(series(), at(900), 200_000)).all()
+
+
 def test_a_stale_marker_ends_a_series_for_instants_and_not_for_ranges():
     ended = series((0, 7), (60, 7), (90, float("nan")))
     instants = promql.instant(ended, at(89, 90, 200))
@@ -60,7 +67,15 @@ def test_a_subquery_evaluates_at_multiples_of_its_step_and_leaves_the_older_end_
 FAULT = Fault("gaps, spells, duplicates and resets", lost=0.25, stops=True, duplicates=True, resets=True)
 SECONDS = 9 * HOUR
 RUNS = (3, 61, 100, 187, 240, 333, 395, 470, 539)
-EXACT = ("cpu_points", "received_points", "expected_points", "running_points", "last_sample_at", "started_at")
+EXACT = (
+    "cpu_points",
+    "received_points",
+    "expected_points",
+    "running_points",
+    "restarts",
+    "last_sample_at",
+    "started_at",
+)
 CLOSE = ("cpu_peak_cores", "cpu_recent_cores", "received_peak_bytes_per_second", "received_recent_bytes_per_second")
 
 
@@ -118,7 +133,7 @@ def seeded_sample():
     rng = np.random.default_rng(2026)
     scraped = []
     for pod in some_pods():
-        each = scrape(pod, SECONDS, FAULT, rng)
+        each = scrape(pod, SECONDS, FAULT, rng, spells(SECONDS, FAULT, rng))
         scraped.append(replace(each, known=unmarked(each.known)))
     return scraped
 

@@ -206,6 +206,11 @@ def _one_of(rows: list[tuple[str, Row]]) -> st.SearchStrategy[tuple[str, Row] | 
     return st.sampled_from(rows) if rows else st.none()
 
 
+def _running_one(world: World) -> st.SearchStrategy[str]:
+    """The name of a pod that runs; empty where none does."""
+    return st.sampled_from([pod.name for pod in world.census.pods] or [""])
+
+
 def busy(draw: st.DrawFn, world: World) -> World:
     """A peak is at or above the border of idle: it was busy in the window."""
     return _raised(draw, world, PEAKS)
@@ -237,7 +242,7 @@ def gap(draw: st.DrawFn, world: World) -> World:
 
 def away(draw: st.DrawFn, world: World) -> World:
     """Neither exporter told of a running pod for some steps: what is seen and what is owed shrink alike."""
-    name, steps = draw(st.sampled_from([pod.name for pod in world.census.pods])), draw(st.integers(1, 30))
+    name, steps = draw(_running_one(world)), draw(st.integers(1, 30))
 
     def fewer(query: str, row: Row) -> Row:
         mine = row.labels.get("pod") == name and query in {*POINTS, "expectedPoints", "runningPoints"}
@@ -260,7 +265,7 @@ def untold(draw: st.DrawFn, world: World) -> World:
 
 def stranger(draw: st.DrawFn, world: World) -> World:
     """The figures of a running pod are of another UID."""
-    name = draw(st.sampled_from([pod.name for pod in world.census.pods]))
+    name = draw(_running_one(world))
 
     def renamed(_: str, row: Row) -> Row:
         mine = row.labels.get("pod") == name and "uid" in row.labels
@@ -284,8 +289,20 @@ def newborn(draw: st.DrawFn, world: World) -> World:
 
 def unscraped(draw: st.DrawFn, world: World) -> World:
     """Prometheus knows nothing of a running pod."""
-    name = draw(st.sampled_from([pod.name for pod in world.census.pods]))
-    return world.each_row(lambda _, row: None if row.labels.get("pod") == name else row)
+    name = draw(_running_one(world))
+    return world.each_row(lambda _, row: None if name and row.labels.get("pod") == name else row)
 
 
-FLAWS = (busy, awake, awake, gap, away, lost, untold, stranger, stale, newborn, unscraped)
+def restarted(draw: st.DrawFn, world: World) -> World:
+    """A container of a pod began anew."""
+    chosen = draw(_one_of(world.rows(["startTime"])))
+    pod = {key: chosen[1].labels[key] for key in ("namespace", "pod")} if chosen else {}
+    return world.with_row("restarts", Row(pod, "1")) if pod else world
+
+
+def asleep(_: st.DrawFn, world: World) -> World:
+    """Scaled to zero: who ran has just gone."""
+    return world.each_pod(lambda _: None)
+
+
+FLAWS = (busy, awake, awake, gap, away, lost, untold, stranger, stale, newborn, unscraped, restarted, asleep)

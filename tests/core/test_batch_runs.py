@@ -56,12 +56,14 @@ class Cluster:
     def run(self, **facts):
         return self.look(**facts).ended[0].run
 
-    def pod(self, name, cpu_seconds="absent", node="n", *, counted=True):
+    def pod(self, name, cpu_seconds="absent", node="n", *, counted=True, **told):
         owner = ControllerRef("Job", "nightly-1")
+        lasted = (self.began - 2 * MINUTE) // MINUTE
         if counted:
             self.pods.append(PodFact("shop", name, "u", controller=owner, node_name=node, phase="Succeeded"))
         if cpu_seconds != "absent":
-            self.usages.append(make_usage(name, controller=owner, cpu_seconds=cpu_seconds))
+            told = {"running_points": lasted, "cpu_seen_points": lasted} | told
+            self.usages.append(make_usage(name, controller=owner, cpu_seconds=cpu_seconds, **told))
 
 
 def test_a_run_is_read_from_its_job_its_pods_and_their_counters():
@@ -92,6 +94,31 @@ def test_a_run_that_began_before_the_look_back_is_not_given_the_cpu_of_its_end(m
     cluster = Cluster(began=minutes * MINUTE)
     cluster.pod("a", 4.0)
     assert cluster.run().cpu_seconds == cpu_seconds
+
+
+@pytest.mark.parametrize(
+    ("steps", "running", "cpu_seconds"), [(10, 10, 4.0), (9, 10, 4.0), (8, 10, None), (2, 3, None)]
+)
+def test_a_run_whose_samples_ended_early_is_not_given_their_last_value(steps, running, cpu_seconds):
+    """Of a pod that was alone, the Job's own times are heard too: kube-state-metrics may have been away as well."""
+    cluster = Cluster(began=12 * MINUTE)
+    cluster.pod("a", 4.0, cpu_seen_points=steps, running_points=running)
+    assert cluster.run().cpu_seconds == cpu_seconds
+
+
+def test_a_pod_beside_others_is_held_to_the_steps_that_itself_ran_for():
+    cluster = Cluster(began=12 * MINUTE)
+    cluster.pod("failed", 1.0, cpu_seen_points=2, running_points=2)
+    cluster.pod("second", 4.0, cpu_seen_points=7, running_points=7)
+    assert cluster.run().cpu_seconds == 5.0
+    cluster.pod("third", 4.0, cpu_seen_points=2, running_points=7)
+    assert cluster.run().cpu_seconds is None
+
+
+def test_a_run_with_a_container_that_began_anew_is_not_seen_whole():
+    cluster = Cluster()
+    cluster.pod("a", 4.0, restarts=1)
+    assert cluster.run().cpu_seconds is None
 
 
 def test_without_a_sweep_no_run_has_cpu():
@@ -240,7 +267,9 @@ def world(plans, now):
         for index in range(plan.pods):
             pod = f"{name}-{index}"
             pods.append(PodFact("shop", pod, "u", controller=owner, node_name="spot" if plan.spot else "regular"))
-            usages.append(make_usage(pod, controller=owner, cpu_seconds=plan.cpu * done))
+            steps = int(plan.minutes * done)
+            told = {"running_points": steps, "cpu_seen_points": max(1, steps)}
+            usages.append(make_usage(pod, controller=owner, cpu_seconds=plan.cpu * done, **told))
     cron_job = make_cron_job(last_schedule_at=due, last_success_at=success, active=tuple(active))
     return cron_job, controllers, pods, usages
 
@@ -256,11 +285,18 @@ def lessened(data, controllers, pods, usages):
 
     jobs, gone = few({job.name for job in controllers}), few({pod.name for pod in pods})
     known = data.draw(st.sampled_from(["pod", "usage", "neither"]))
+    early, share = few({usage.name for usage in usages}), data.draw(st.floats(0, 0.6))
     return (
         [job for job in controllers if job.name not in jobs],
         [pod for pod in pods if known == "pod" or pod.name not in gone],
-        [usage for usage in usages if known == "usage" or usage.name not in gone],
+        [_until(u, share) if u.name in early else u for u in usages if known == "usage" or u.name not in gone],
     )
+
+
+def _until(usage, share):
+    """As its last samples tell it, where scrapes failed for the rest of its life."""
+    steps, used = int(usage.cpu_seen_points * share), usage.cpu_seconds * share
+    return msgspec.structs.replace(usage, cpu_seen_points=steps, cpu_seconds=used)
 
 
 def lossy(data, plans, now):

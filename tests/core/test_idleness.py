@@ -12,6 +12,7 @@ from tests.core.usage_builders import (
     AT,
     DAY,
     IDLE_CORES,
+    KEY,
     POLICY,
     idle_workload,
     make_running,
@@ -20,7 +21,9 @@ from tests.core.usage_builders import (
 )
 from webhook.core import readings
 from webhook.core.idleness import Code, judge
-from webhook.core.model import Evidence
+from webhook.core.model import Evidence, Side
+from webhook.core.policy import SidePolicy
+from webhook.core.sides import advance
 from webhook.core.usage import PodLife
 
 MINUTE = timedelta(minutes=1)
@@ -188,11 +191,81 @@ def test_a_workload_younger_than_the_window_is_unknown_and_its_youngest_pod_does
     assert code(make_workload_usage(make_running("old"), newborn)) is Code.IDLE
 
 
-def test_pods_that_are_always_starting_have_not_been_seen():
-    young = [make_running(f"p{i}", started_at=AT - 6 * MINUTE, usage=None) for i in range(3)]
-    found = verdict(make_workload_usage(*young))
+def test_a_pod_that_was_starting_for_much_of_its_time_has_not_been_seen():
+    start = AT - 48 * MINUTE
+    usage = make_usage("p", started_at=start, cpu_points=38, received_points=38, expected_points=38, running_points=48)
+    found = verdict(make_workload_usage(make_running("p", started_at=start, usage=usage)))
     assert (found.evidence, found.code) == (Evidence.UNKNOWN, Code.COVERAGE)
-    assert "0% of the pods' time" in found.reason
+    assert "79% of the pods' time" in found.reason
+
+
+def ended(minutes_ago, *, up=60):
+    """A pod that was at rest for the last ``up`` minutes before it went, and how it is told of since."""
+    steps = max(0, up - minutes_ago)
+    told = {"cpu_points": steps, "received_points": steps, "expected_points": steps, "running_points": steps}
+    recent = {} if minutes_ago < 4 else {"cpu_recent_cores": None, "received_recent_bytes_per_second": None}
+    return make_usage("gone", **told, **recent)
+
+
+def test_who_was_scaled_to_zero_after_a_busy_day_never_turns_to_spot():
+    """The last quiet minutes of its last pod become all that the window holds, and are no hour of rest."""
+    book = None
+    for minute in range(70):
+        # It cooled down for its last ten minutes: the busy ones leave the window after fifty.
+        peak = {} if minute >= 50 else {"cpu_peak_cores": 8.0}
+        gone = [msgspec.structs.replace(ended(minute), **peak)] if minute < 60 else []
+        usage = msgspec.structs.replace(make_workload_usage(gone=gone), running=())
+        found = judge(usage, POLICY, now=AT)
+        assert (found.evidence, found.measured) == (Evidence.UNKNOWN, False)
+        now = AT + minute * MINUTE
+        book = advance(book, found, key=KEY, uid="u", policy=SidePolicy(), now=now)
+        assert (book.side, book.idle_runs) == (Side.REGULAR, 0)
+
+
+@pytest.mark.parametrize(
+    ("age", "gone", "expected"),
+    [
+        (2, ended(50), Code.NO_PODS),
+        (2, ended(2, up=60), Code.IDLE),
+        (2, ended(10, up=48), Code.NO_PODS),
+        (20, None, Code.NO_PODS),
+        (50, None, Code.IDLE),
+    ],
+    ids=["up-again-after-an-hour", "replaced", "replaced-after-a-pause", "up-for-twenty-minutes", "up-for-fifty"],
+)
+def test_time_without_any_pod_is_no_rest(age, gone, expected):
+    start, seen = AT - age * MINUTE, max(0, age - 10)
+    usage = make_usage(
+        "new", started_at=start, cpu_points=seen, received_points=seen, expected_points=seen, running_points=age
+    )
+    running = make_running("new", started_at=start, usage=usage)
+    assert code(make_workload_usage(running, gone=[gone] if gone else [])) is expected
+
+
+def test_pods_side_by_side_do_not_add_up_to_time_that_none_of_them_covers():
+    gone = [msgspec.structs.replace(ended(50), name=f"gone-{n}") for n in range(6)]
+    start = AT - MINUTE
+    usage = make_usage("new", started_at=start, cpu_points=0, received_points=0, expected_points=0, running_points=1)
+    found = verdict(make_workload_usage(make_running("new", started_at=start, usage=usage), gone=gone))
+    assert found.reason == "no pod of it is known to have run for 49 of 60 steps in 60 min; 80% are needed"
+
+
+@pytest.mark.fault(38)
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_container_that_restarted_leaves_unknown_what_it_did_before(runs):
+    restarted = make_usage(restarts=1)
+    rested = make_workload_usage(make_running(usage=restarted)) if runs else make_workload_usage(gone=[restarted])
+    found = verdict(rested)
+    assert (found.evidence, found.code) == (Evidence.UNKNOWN, Code.RESET)
+
+
+def test_a_pod_made_anew_under_its_name_has_not_restarted():
+    lives = {"uid-before": PodLife(expected_points=20, running_points=20)}
+    whole = make_usage(restarts=1)
+    again = msgspec.structs.replace(whole, lives=whole.lives | lives, cpu_points=80, received_points=80)
+    assert code(make_workload_usage(make_running(usage=again))) is Code.IDLE
+    twice = msgspec.structs.replace(again, restarts=2)
+    assert code(make_workload_usage(make_running(usage=twice))) is Code.RESET
 
 
 def test_a_recent_rate_from_a_pods_start_up_does_not_make_it_active():

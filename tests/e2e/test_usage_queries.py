@@ -15,7 +15,7 @@ from tests.parts.prometheus import PrometheusServer, backfill
 from webhook.adapters.usage import Prometheus, PrometheusSettings
 from webhook.core.census import Census, ControllerFact, PodFact
 from webhook.core.idleness import Code, judge
-from webhook.core.model import ControllerRef, Evidence, WorkloadKey
+from webhook.core.model import ControllerRef, Evidence, Resources, WorkloadKey
 from webhook.core.policy import IdlePolicy
 from webhook.core.usage import by_workload
 
@@ -39,6 +39,10 @@ class Life:
     received: Callable[[int], float] = lambda _minute: 100.0
     missing: frozenset[int] = frozenset()
     reset_at: int | None = None
+    """Within the same series, as where the label id is dropped."""
+    restarted_at: int | None = None
+    """Under another id, as cAdvisor tells of it."""
+    request: float = 0.0
     nan_at: frozenset[int] = frozenset()
     jobs: tuple[str, ...] = ("kubelet",)
     containers: tuple[str, ...] = ("app",)
@@ -66,6 +70,8 @@ class Life:
 class History:
     lives: list[Life] = field(default_factory=lambda: [Life()])
     code: Code = Code.IDLE
+    age: int = 30 * 24 * 60
+    """Minutes since the workload was created."""
 
 
 def during(minutes, rate, otherwise=0.002):
@@ -98,8 +104,19 @@ HISTORIES = {
     "two-lost-scrapes": History([Life(missing=frozenset({40, 41}))], Code.IDLE),
     "gap": History([Life(missing=minutes(30, 36))], Code.GAP),
     "busy-within-a-gap": History([Life(cpu=during(minutes(31, 35), 3.0), missing=minutes(30, 36))], Code.GAP),
-    "back-with-zeros": History([Life(missing=minutes(20, 40), reset_at=41)], Code.GAP),
-    "counter-reset": History([Life(reset_at=40)], Code.IDLE),
+    "back-with-zeros": History([Life(missing=minutes(20, 40), reset_at=41)], Code.RESET),
+    "counter-reset": History([Life(reset_at=40)], Code.RESET),
+    # The first rate of the window looks back to minute 11.
+    "counter-reset-at-the-old-end": History([Life(reset_at=13)], Code.RESET),
+    "counter-reset-before-the-window": History([Life(reset_at=9)], Code.IDLE),
+    "container-restarted": History([Life(restarted_at=40)], Code.RESET),
+    "container-restarted-and-gone": History([Life(end=44, restarted_at=30), Life("web-1-b", start=45)], Code.RESET),
+    "scaled-to-zero": History([Life(end=60, cpu=during(minutes(-60, 50), 8.0))], Code.NO_PODS),
+    "scaled-to-zero-and-up-again": History([Life(end=25), Life("web-1-b", start=74)], Code.NO_PODS),
+    "young": History([Life(start=40)], Code.YOUNG, age=35),
+    "large-request-idle": History([Life(cpu=lambda _: 0.09, request=2.0)], Code.IDLE),
+    "large-request-between": History([Life(cpu=lambda _: 0.15, request=2.0)], Code.BETWEEN),
+    "large-request-busy": History([Life(cpu=lambda _: 0.25, request=2.0)], Code.ACTIVE),
     "counter-reset-while-busy": History([Life(cpu=lambda _: 0.5, reset_at=74)], Code.ACTIVE),
     "predecessor-idle": History([PREDECESSOR, SUCCESSOR], Code.IDLE),
     "predecessor-busy": History([Life("web-1-a", end=44, cpu=during(minutes(20, 30), 1.0)), SUCCESSOR], Code.BETWEEN),
@@ -186,12 +203,23 @@ def series(life):
             labels = pod | {"container": container, "job": job, "id": f"/{life.own_uid}/{container}"}
             labels["image"] = life.image
             lived = scraped[:3] if container in life.init else scraped
-            yield "container_cpu_usage_seconds_total", labels, counter(life, life.cpu, lived)
+            yield from instances(life, labels, lived)
         # The pod's own cgroup, which would count everything twice.
         whole = pod | {"container": "", "job": job, "id": f"/{life.own_uid}"}
         yield "container_cpu_usage_seconds_total", whole, counter(life, life.cpu, scraped)
         network = pod | {"interface": "eth0", "job": job, "id": f"/{life.own_uid}"}
         yield "container_network_receive_bytes_total", network, counter(life, life.received, scraped)
+
+
+def instances(life, labels, scraped):
+    """A container's series, one for each time it was started."""
+    name, again = "container_cpu_usage_seconds_total", life.restarted_at
+    if again is None:
+        yield name, labels, counter(life, life.cpu, scraped)
+        return
+    yield name, labels, counter(life, life.cpu, [m for m in scraped if m < again])
+    anew = labels | {"id": labels["id"] + "-again"}
+    yield name, anew, counter(replace(life, start=again), life.cpu, [m for m in scraped if m >= again])
 
 
 def counter(life, rate, scraped):
@@ -206,7 +234,7 @@ def counter(life, rate, scraped):
 def census():
     pods, controllers = [], []
     for namespace, history in HISTORIES.items():
-        begun = BEGIN - timedelta(days=30)
+        begun = AT - timedelta(minutes=history.age)
         controllers.append(
             ControllerFact(
                 api_version="apps/v1",
@@ -230,6 +258,7 @@ def fact(namespace, life):
         controller=REPLICASET,
         phase="Running",
         host_network=life.host_network,
+        requests=Resources(cpu_cores=life.request),
         created_at=started_at,
         started_at=started_at,
     )

@@ -232,7 +232,9 @@ def cron_runs(world, name, *, count=3, **changes):
             ControllerFact("batch/v1", "Job", "shop", job, f"uid-{job}", controller=up, created_at=moment, run=run)
         )
         owner = ControllerRef(kind="Job", name=job)
-        world.usages.append(make_usage(f"{job}-x", controller=owner, cpu_seconds=3.0, running_points=0))
+        world.usages.append(
+            make_usage(f"{job}-x", controller=owner, cpu_seconds=3.0, cpu_seen_points=60, running_points=0)
+        )
 
 
 def test_a_cron_job_with_small_runs_turns_to_spot_and_one_that_fails_on_the_way_does_not(world):

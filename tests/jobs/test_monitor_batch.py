@@ -76,7 +76,9 @@ def test_a_run_whose_job_is_gone_before_the_monitor_looks_is_not_idle(world):
         world.now = AT + (number + 1) * 10 * MINUTE
         moment, job = due(world)
         start(world, job, at=moment, run=JobRun(moment, moment + timedelta(seconds=5), succeeded=True, pods=1))
-        world.usages.append(make_usage(f"{job}-x", controller=ControllerRef("Job", job), cpu_seconds=1.0))
+        world.usages.append(
+            make_usage(f"{job}-x", controller=ControllerRef("Job", job), cpu_seconds=1.0, cpu_seen_points=60)
+        )
         schedule(world, last_schedule_at=moment)
         world.run()
     assert verdict(world).evidence is Evidence.IDLE, "three later runs were seen to their end"
@@ -87,7 +89,9 @@ def test_a_run_that_is_seen_a_minute_late_leaves_no_trace_of_the_doubt(world):
     schedule(world, last_schedule_at=moment)
     world.run()
     start(world, job, at=moment, run=JobRun(moment, moment + timedelta(seconds=5), succeeded=True, pods=1))
-    world.usages.append(make_usage(f"{job}-x", controller=ControllerRef("Job", job), cpu_seconds=1.0))
+    world.usages.append(
+        make_usage(f"{job}-x", controller=ControllerRef("Job", job), cpu_seconds=1.0, cpu_seen_points=60)
+    )
     world.run()
     assert verdict(world).evidence is Evidence.IDLE
     assert all(run.ended for run in verdict(world).runs)
@@ -132,7 +136,9 @@ def test_what_ran_and_vanished_while_prometheus_was_away_is_remembered(world):
     moment, job = due(world)
     schedule(world, last_schedule_at=moment)
     start(world, job, at=moment, run=JobRun(moment, moment + timedelta(seconds=5), succeeded=True, pods=1))
-    world.usages.append(make_usage(f"{job}-x", controller=ControllerRef("Job", job), cpu_seconds=1.0))
+    world.usages.append(
+        make_usage(f"{job}-x", controller=ControllerRef("Job", job), cpu_seconds=1.0, cpu_seen_points=60)
+    )
     world.run()
     assert verdict(world).reason == f"nobody saw run {lost}, only that it started"
 

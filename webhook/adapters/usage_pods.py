@@ -19,13 +19,11 @@ def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
     """Every pod that any answer tells of, by namespace and name."""
     known = {name: _by_pod(answers[name], max) for name in _LARGEST}
     containers = {pod: frozenset(names) for pod, names in _by_container(answers["containers"], max).items()}
-    points, used = _by_container(answers["cpuPoints"], min), _by_container(answers["cpuSeconds"], max)
-    cpu_points = {
-        pod: min(mine[name] for name in containers[pod])
-        for pod, mine in points.items()
-        if _is_whole(pod, mine, containers)
-    }
+    used = _by_container(answers["cpuSeconds"], max)
+    cpu_points = _fewest(_by_container(answers["cpuPoints"], min), containers)
+    cpu_seen = _fewest(_by_container(answers["cpuSeen"], min), containers)
     cpu_seconds = {pod: sum(mine.values()) for pod, mine in used.items() if _is_whole(pod, mine, containers)}
+    restarts = _by_pod(answers["restarts"], max)
     received_points = _by_pod(answers["receivedPoints"], min)
     ahead = _by_pod(answers[AHEAD], max) if AHEAD in answers else {}
     life, sampled = _by_pod(answers["startTime"], max), _by_pod(answers["sampleTime"], min)
@@ -42,6 +40,8 @@ def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
             cpu_recent_cores=known["cpuRecent"].get(pod),
             cpu_points=int(cpu_points.get(pod, 0)),
             cpu_seconds=cpu_seconds.get(pod),
+            cpu_seen_points=int(cpu_seen.get(pod, 0)),
+            restarts=int(restarts.get(pod, 0)),
             received_peak_bytes_per_second=known["receivedPeak"].get(pod),
             received_recent_bytes_per_second=known["receivedRecent"].get(pod),
             received_points=int(received_points.get(pod, 0)),
@@ -91,6 +91,12 @@ def _by_container(answer: Vector, choose: Callable[[float, float], float]) -> di
             mine = found.setdefault(pod, {})
             mine[container] = choose(mine[container], value) if container in mine else value
     return found
+
+
+def _fewest(points: Mapping[Pod, Mapping[str, float]], containers: Mapping[Pod, frozenset[str]]) -> dict[Pod, float]:
+    """Steps by pod at which each of its containers was seen; nothing of a pod that is not whole."""
+    whole = {pod: mine for pod, mine in points.items() if _is_whole(pod, mine, containers)}
+    return {pod: min(mine[name] for name in containers[pod]) for pod, mine in whole.items()}
 
 
 def _is_whole(pod: Pod, mine: Mapping[str, float], containers: Mapping[Pod, frozenset[str]]) -> bool:

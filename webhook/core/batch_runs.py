@@ -18,7 +18,7 @@ from webhook.core.model import BatchRun, CapacityType, Value, WorkloadKey
 from webhook.core.owners import cron_job_of
 from webhook.core.policy import IdlePolicy, Policy
 from webhook.core.readings import good
-from webhook.core.usage import UsageSweep
+from webhook.core.usage import PodUsage, UsageSweep
 
 KIND = "CronJob"
 KEPT = 10
@@ -63,7 +63,7 @@ def looks(
     for pod in census.pods:
         if pod.controller and pod.controller.kind == "Job":
             pods[pod.namespace, pod.controller.name].append(pod)
-    used = _cpu_seconds(sweep)
+    used = _used(sweep)
     nodes = {n.name: spotpool.classify(n.labels, policy=policy).capacity_type for n in census.nodes}
     cron_jobs = {_key(c.namespace, c.name): c for c in census.controllers if c.kind == KIND}
     jobs: defaultdict[WorkloadKey, list[ControllerFact]] = defaultdict(list)
@@ -81,7 +81,7 @@ def looks(
             mine, seen = pods[job.namespace, job.name], used.get((job.namespace, job.name), {})
             if job.run:
                 since = sweep.evaluated_at - idle.window if sweep else None
-                ended.append(_ended(job, mine, nodes, cpu_seconds=_whole(job, mine, seen, since)))
+                ended.append(_ended(job, mine, nodes, cpu_seconds=_whole(job, mine, seen, since, step=idle.step)))
             elif job.created_at:
                 under_way.append(_under_way(job, mine, nodes, cpu_seconds=_at_least(seen), now=now))
         schedule = cron_jobs[key].schedule if key in cron_jobs else None
@@ -201,32 +201,49 @@ def _on_spot(pods: list[PodFact], nodes: Mapping[str, CapacityType]) -> bool | N
     return False if classes and None not in classes else None
 
 
-def _cpu_seconds(sweep: UsageSweep | None) -> dict[tuple[str, str], dict[str, float | None]]:
+def _used(sweep: UsageSweep | None) -> dict[tuple[str, str], dict[str, PodUsage]]:
     """By Job, then by pod, as kube-state-metrics names the owner."""
-    found: defaultdict[tuple[str, str], dict[str, float | None]] = defaultdict(dict)
+    found: defaultdict[tuple[str, str], dict[str, PodUsage]] = defaultdict(dict)
     for pod in sweep.pods if sweep else ():
         if pod.controller and pod.controller.kind == "Job":
-            found[pod.namespace, pod.controller.name][pod.name] = good(pod.cpu_seconds)
+            found[pod.namespace, pod.controller.name][pod.name] = pod
     return dict(found)
 
 
 def _whole(
-    job: ControllerFact, pods: Iterable[PodFact], used: Mapping[str, float | None], since: datetime | None
+    job: ControllerFact,
+    pods: Iterable[PodFact],
+    used: Mapping[str, PodUsage],
+    since: datetime | None,
+    *,
+    step: timedelta,
 ) -> float | None:
-    """Of all pods that either side knows; None where one of them has no value, or the Job counts more than are known.
+    """Of all pods that either side knows; None where one of them was not seen whole, or the Job counts more than are known.
 
     Also None for a Job that is older than ``since``, where the look-back of the sweep begins: a container that ended
     before has no series in it any more, and a sum without it would make a large run small.
     """
     if job.run is None or since is None or min(job.created_at or job.run.started_at, job.run.started_at) < since:
         return None
-    values = [used.get(name) for name in used.keys() | {pod.name for pod in pods}]
+    names = used.keys() | {pod.name for pod in pods}
+    # A pod that was alone ran for as long as its Job, whatever kube-state-metrics saw of it.
+    lasted = (job.run.ended_at - job.run.started_at) // step if len(names) == 1 else 0
+    values = [_seen_whole(used[name], lasted) if name in used else None for name in names]
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) >= job.run.pods > 0 else None
 
 
-def _at_least(used: Mapping[str, float | None]) -> float | None:
-    known = [value for value in used.values() if value is not None]
+def _seen_whole(pod: PodUsage, lasted: int) -> float | None:
+    """CPU-seconds, where samples were fresh at all but one of the steps for which it ran.
+
+    A counter keeps its last value: one of a run's first minute would stand for all that came after.
+    """
+    owed = max(pod.running_points, lasted) - 1
+    return good(pod.cpu_seconds) if pod.cpu_seen_points >= max(1, owed) and not pod.was_restarted else None
+
+
+def _at_least(used: Mapping[str, PodUsage]) -> float | None:
+    known = [value for pod in used.values() if (value := good(pod.cpu_seconds)) is not None]
     return sum(known) if known else None
 
 

@@ -44,6 +44,7 @@ class Code(StrEnum):
     STALE = "stale-samples"
     GAP = "gap"
     COVERAGE = "low-coverage"
+    RESET = "counter-reset"
     UNSEEN = "unseen-run"
     UNREAD = "unread-kind"
 
@@ -167,8 +168,7 @@ def _signal(measure: Measure, policy: IdlePolicy) -> Signal:
 def doubts(usage: WorkloadUsage, measures: Iterable[Measure], *, policy: IdlePolicy) -> Iterator[Doubt]:
     """All that keeps a workload that does nothing from being called idle, the plainest first."""
     yield from _age_doubts(usage, policy)
-    if not usage.running and not usage.gone:
-        yield Doubt(code=Code.NO_PODS, reason=f"no pod of it ran in the last {_span(policy.window)}")
+    yield from _absence_doubts(usage, policy)
     for running in usage.running:
         yield from _pod_doubts(running, usage.evaluated_at, policy)
     for ended in usage.gone:
@@ -181,6 +181,9 @@ def doubts(usage: WorkloadUsage, measures: Iterable[Measure], *, policy: IdlePol
         if told and told.is_ahead:
             reason = f"samples of pod {told.name} are dated in the future: what it does now is not known"
             yield Doubt(code=Code.CLOCK, reason=reason)
+        if told and told.was_restarted:
+            reason = f"a container of pod {told.name} restarted: what it used since the last scrape is in no counter"
+            yield Doubt(code=Code.RESET, reason=reason)
     for measure in measures:
         yield from _measure_doubts(measure, policy)
     if usage.untold_steps:
@@ -197,6 +200,25 @@ def _age_doubts(usage: WorkloadUsage, policy: IdlePolicy) -> Iterator[Doubt]:
     elif usage.evaluated_at - usage.created_at < policy.window:
         age = _span(usage.evaluated_at - usage.created_at)
         yield Doubt(code=Code.YOUNG, reason=f"it is {age} old; {_span(policy.window)} must be seen")
+
+
+def _absence_doubts(usage: WorkloadUsage, policy: IdlePolicy) -> Iterator[Doubt]:
+    """Time without any pod is no rest: nobody saw what it does when it is asked to work.
+
+    Without this, the last quiet minutes of what was then scaled to zero would soon be all that the window holds.
+    """
+    if not usage.running:
+        ran = "runs now" if usage.gone else f"ran in the last {_span(policy.window)}"
+        yield Doubt(code=Code.NO_PODS, reason=f"no pod of it {ran}")
+        return
+    alive, ended = readings.up_steps(usage, policy)
+    whole = readings.running_steps(usage.evaluated_at - policy.window, usage.evaluated_at, policy)
+    if alive + ended < policy.min_coverage * whole:
+        reason = (
+            f"no pod of it is known to have run for {whole - alive - ended} of {whole} steps in {_span(policy.window)}; "
+            f"{policy.min_coverage:.0%} are needed"
+        )
+        yield Doubt(code=Code.NO_PODS, reason=reason)
 
 
 def _pod_doubts(running: RunningPod, evaluated_at: datetime, policy: IdlePolicy) -> Iterator[Doubt]:
@@ -227,7 +249,7 @@ def _pod_doubts(running: RunningPod, evaluated_at: datetime, policy: IdlePolicy)
 
 
 def _sample_doubts(pod: str, age: timedelta, policy: IdlePolicy) -> Iterator[Doubt]:
-    allowed = 2 * policy.scrape_interval
+    allowed = readings.fresh(policy)
     if age > allowed:
         reason = f"the last sample of pod {pod} is {_span(age)} old; {_span(allowed)} are allowed"
         yield Doubt(code=Code.STALE, reason=reason)

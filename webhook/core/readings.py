@@ -97,6 +97,19 @@ def running_steps(started_at: datetime, evaluated_at: datetime, policy: IdlePoli
     return steps_between(begin, evaluated_at, step=policy.step)
 
 
+def up_steps(usage: WorkloadUsage, policy: IdlePolicy) -> tuple[int, int]:
+    """Steps of the window for which a pod was surely there: those of one that runs, and of one that is gone.
+
+    One each, because pods side by side must not add up to time that none of them covers.
+    """
+    at, alive = usage.evaluated_at, []
+    for running in usage.running:
+        if running.pod.started_at:
+            before = (running.usage or _nothing(running)).before(running.pod.uid)
+            alive.append(before.running_points + running_steps(running.pod.started_at, at, policy))
+    return max(alive, default=0), max((ended.running_points for ended in usage.gone), default=0)
+
+
 def startup(policy: IdlePolicy) -> timedelta:
     """The part of a pod's life that counts neither way: a later rate would still look back into the grace."""
     return policy.startup_grace + policy.rate_window
@@ -105,6 +118,16 @@ def startup(policy: IdlePolicy) -> timedelta:
 def leave_range(policy: IdlePolicy) -> timedelta:
     """How far back activity is looked for: a rate over less than four scrapes may miss its two samples."""
     return max(policy.leave_window, 4 * policy.scrape_interval)
+
+
+def reach(policy: IdlePolicy) -> timedelta:
+    """How far back evidence looks in all: the first rate of the window has its own range before it."""
+    return policy.window + policy.rate_window
+
+
+def fresh(policy: IdlePolicy) -> timedelta:
+    """How old a sample may be: one scrape may be lost, two may not."""
+    return 2 * policy.scrape_interval
 
 
 def measures(usage: WorkloadUsage, policy: IdlePolicy) -> tuple[Measure, ...]:

@@ -46,8 +46,10 @@ class PodUsage(Value, frozen=True):
     several in the window, what it did may have been for each of them. Pods that followed
     each other under one name, as those of a StatefulSet do, are one PodUsage: ``lives`` are those of all that
     kube-state-metrics told of in the window, by UID, ``started_at`` is the last one's. ``cpu_seconds`` is what all its
-    containers have used in all, as of their last sample, and None where one of them was not seen. ``is_ahead`` where
-    samples are dated in the future: what is told for now was so a while ago.
+    containers have used in all, as of their last sample, and None where one of them was not seen; of Jobs' pods alone,
+    ``cpu_seen_points`` are the steps at which each of them had a fresh sample. ``restarts`` is how often a counter of its
+    began anew within the reach of the evidence. ``is_ahead`` where samples are dated in the future: what is told for now
+    was so a while ago.
     """
 
     namespace: str
@@ -62,6 +64,8 @@ class PodUsage(Value, frozen=True):
     received_recent_bytes_per_second: float | None = None
     received_points: int = 0
     cpu_seconds: float | None = None
+    cpu_seen_points: int = 0
+    restarts: int = 0
     expected_points: int = 0
     running_points: int = 0
     started_at: datetime | None = None
@@ -84,6 +88,11 @@ class PodUsage(Value, frozen=True):
             self.received_recent_bytes_per_second,
         )
         return any(rate is not None for rate in rates) or self.cpu_points > 0 or self.received_points > 0
+
+    @property
+    def was_restarted(self) -> bool:
+        """Whether a counter began anew within one pod's life: what it had counted since the last scrape is lost."""
+        return self.restarts > max(0, len(self.lives) - 1)
 
     def before(self, uid: str) -> PodLife:
         """What the pods owed together that had this one's name before it."""

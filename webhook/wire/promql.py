@@ -20,7 +20,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from webhook.core.policy import IdlePolicy
-from webhook.core.readings import leave_range, startup
+from webhook.core.readings import fresh, leave_range, reach, startup
 from webhook.wire import promql_text
 
 
@@ -88,6 +88,19 @@ SWEEP: dict[str, Template] = {
         ' and on (namespace, pod) last_over_time(kube_pod_owner{owner_kind="Job"}[$window]))',
         (*_POD, "container"),
     ),
+    # How much of those seconds was seen: a value of a run's beginning must not stand for the whole of it.
+    "cpuSeen": Template(
+        f"count_over_time((max by (namespace, pod, container) (timestamp({CPU})) > time() - $fresh"
+        f' and on (namespace, pod) kube_pod_owner{{owner_kind="Job"}}){_STEPS})',
+        (*_POD, "container"),
+    ),
+    # A container that began anew: under another id where the store keeps that label, else within its series.
+    "restarts": Template(
+        "max by (namespace, pod) ("
+        f"count by (namespace, pod, container) (max by (namespace, pod, container, id) (last_over_time({CPU}[$reach])))"
+        f" - 1 > 0 or resets({CPU}[$reach]) > 0 or resets({RECEIVED}[$reach]) > 0)",
+        _POD,
+    ),
     "receivedPeak": Template(f"max_over_time((sum by (namespace, pod) ({_RECEIVED_RATE}) {_GROWN}){_STEPS})", _POD),
     "receivedPoints": Template(
         f"min by (namespace, pod) (count_over_time(({_RECEIVED_RATE} >= 0 {_KNOWN}){_STEPS}))", _POD
@@ -117,7 +130,11 @@ SWEEP: dict[str, Template] = {
         (*_POD, "container"),
     ),
     # Samples more than a minute ahead; Prometheus itself refuses those that are more than ten.
-    AHEAD: Template(f"max by (namespace, pod) (count_over_time({CPU}[10m] offset -11m))", _POD),
+    AHEAD: Template(
+        f"max by (namespace, pod) (count_over_time({CPU}[10m] offset -11m)"
+        f" or count_over_time({RECEIVED}[10m] offset -11m))",
+        _POD,
+    ),
     "toldPoints": Template(f"count_over_time((count(kube_pod_start_time) > 0){_STEPS})", ()),
 }
 """The instant queries of one sweep by name; all but ``toldPoints`` return vectors over namespace and pod."""
@@ -153,7 +170,7 @@ _SOURCE_OF = {
     for template in TEMPLATES.values()
     for metric in promql_text.metrics(template.text)
 }
-MACROS = ("window", "step", "rateWindow", "leaveWindow", "startup")
+MACROS = ("window", "reach", "step", "rateWindow", "leaveWindow", "startup", "fresh")
 """Those that every query may use; ``$cluster`` only where a cluster's label is configured."""
 
 
@@ -200,10 +217,12 @@ def macros(policy: IdlePolicy, dialect: Dialect = Dialect()) -> dict[str, str]: 
     """What every query's macros stand for."""
     return {
         "window": duration(policy.window),
+        "reach": duration(reach(policy)),
         "step": duration(policy.step),
         "rateWindow": duration(policy.rate_window),
         "leaveWindow": duration(leave_range(policy)),
         "startup": seconds(startup(policy)),
+        "fresh": seconds(fresh(policy)),
     } | ({"cluster": dialect.cluster.matcher} if dialect.cluster else {})
 
 
