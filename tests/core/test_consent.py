@@ -54,6 +54,13 @@ def test_an_annotation_only_lowers_the_mode(ceiling, wanted):
         ("zalando.org/runtime-policy", "require-on-demand", SpotWish.NEVER),
         ("spot.kubecost.com/spot-ready", "false", SpotWish.NEVER),
         ("spot.kubecost.com/spot-ready", "true", SpotWish.AUTO),
+        ("cluster-autoscaler.kubernetes.io/safe-to-evict", "false", SpotWish.NEVER),
+        ("cluster-autoscaler.kubernetes.io/safe-to-evict", "true", SpotWish.AUTO),
+        ("karpenter.sh/do-not-disrupt", "true", SpotWish.NEVER),
+        ("karpenter.sh/do-not-disrupt", "30m", SpotWish.NEVER),
+        ("karpenter.sh/do-not-disrupt", "+1h5.5m.3s", SpotWish.NEVER),
+        *(("karpenter.sh/do-not-disrupt", junk, SpotWish.AUTO) for junk in ("false", "", "0s", "-5m", "5", "m", "5m ")),
+        ("descheduler.alpha.kubernetes.io/prefer-no-eviction", "true", SpotWish.AUTO),
     ],
 )
 def test_other_tools_words_are_honoured_where_ours_are_silent(key, value, wish):
@@ -61,6 +68,62 @@ def test_other_tools_words_are_honoured_where_ours_are_silent(key, value, wish):
     assert consent.resolve(None, foreign, None, MOVE).spot is wish
     both = make_workload(annotations={key: value, "spot-balancer.io/spot": "auto"})
     assert consent.resolve(None, both, None, MOVE).spot is SpotWish.AUTO
+
+
+NEVER_MOVE = [
+    ("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"),
+    ("karpenter.sh/do-not-disrupt", "true"),
+    ("karpenter.sh/do-not-disrupt", "30m"),
+    # The descheduler itself looks at no value.
+    ("descheduler.alpha.kubernetes.io/prefer-no-eviction", "true"),
+    ("descheduler.alpha.kubernetes.io/prefer-no-eviction", ""),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), NEVER_MOVE)
+def test_what_other_tools_must_not_disturb_is_not_moved_whatever_may_be_asked_for(key, value):
+    deaf = Policy(mode=Mode.MOVE, allowed_annotations=())
+    found = consent.resolve({key: value}, make_workload(), Namespace("shop"), deaf)
+    assert (found.moves, found.moves_from) == ((), Level.POD)
+    assert f"pod annotation {key} read as move: never" in found.notes
+    mine = consent.resolve({key: value, "spot-balancer.io/move": "auto"}, make_workload(), Namespace("shop"), deaf)
+    assert mine.moves == deaf.allowed_moves
+
+
+def test_of_several_words_of_other_tools_the_one_that_asks_for_less_counts():
+    both = {"scheduling.cast.ai/lifecycle": "spot", "spotinst.io/node-lifecycle": "od"}
+    assert consent.resolve(both, make_workload(), Namespace("shop"), MOVE).spot is SpotWish.NEVER
+
+
+def test_a_word_of_another_tool_that_may_not_be_asked_for_is_passed_over_with_a_note():
+    asks = {"scheduling.cast.ai/lifecycle": "spot"}
+    found = consent.resolve(asks, make_workload(), Namespace("shop"), Policy(allowed_annotations=()))
+    assert (found.spot, found.spot_from) == (SpotWish.AUTO, Level.DEFAULT)
+    assert found.notes[0].startswith("pod annotation scheduling.cast.ai/lifecycle='spot' ignored")
+
+
+_OWN = {"auto": "auto", "always": "always", "never": "never"}
+_CAST = {"spot": "always", "on-demand": "never"}
+_LEVEL = st.tuples(st.sampled_from([None, "junk", *_OWN]), st.sampled_from([None, "junk", *_CAST]))
+
+
+@given(st.tuples(_LEVEL, _LEVEL, _LEVEL), st.booleans())
+def test_the_nearest_level_that_says_anything_is_heard_and_its_own_word_first(levels, may_ask):
+    policy = Policy(mode=Mode.MOVE, allowed_annotations=("spot",) if may_ask else ())
+    keys = ("spot-balancer.io/spot", "scheduling.cast.ai/lifecycle")
+    pod, workload, namespace = (
+        {key: word for key, word in zip(keys, words, strict=True) if word is not None} for words in levels
+    )
+    found = consent.resolve(pod, make_workload(annotations=workload), Namespace("shop", namespace), policy)
+    told = [wish for own, cast in levels for wish in (_OWN.get(own), _CAST.get(cast))]
+    heard = [n for n, wish in enumerate(told) if wish == "never" or (wish and may_ask)]
+    expected = (told[heard[0]], list(Level)[heard[0] // 2]) if heard else ("auto", Level.DEFAULT)
+    assert (found.spot.value, found.spot_from) == expected
+
+
+def test_a_quarter_of_a_megabyte_of_digits_is_no_duration_and_takes_no_time():
+    subject = {"karpenter.sh/do-not-disrupt": "1" * 250_000}
+    assert consent.resolve(subject, make_workload(), Namespace("shop"), MOVE).spot is SpotWish.AUTO
 
 
 @pytest.mark.parametrize("mode", list(Mode))

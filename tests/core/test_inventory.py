@@ -46,7 +46,7 @@ def shop(**changes) -> Census:
         ),
         pods=pods,
         controllers=(
-            web(annotations={"spot-balancer.io/max-spot": "50%", "descheduler.alpha.kubernetes.io/evict": "true", "kubectl": "long"}),
+            web(annotations={"spot-balancer.io/max-spot": "50%", "karpenter.sh/do-not-disrupt": "30m", "kubectl": "long"}),
             fact("ReplicaSet", "web-1", ref("Deployment", "web"), replicas=0),
             fact("ReplicaSet", "web-2", ref("Deployment", "web"), replicas=2),
             fact("StatefulSet", "db", replicas=1),
@@ -74,7 +74,7 @@ def test_only_metadata_that_decisions_read_is_kept():
     found = build(shop(), Book(), Policy())
     assert found.workloads[WEB].annotations == {
         "spot-balancer.io/max-spot": "50%",
-        "descheduler.alpha.kubernetes.io/evict": "true",
+        "karpenter.sh/do-not-disrupt": "30m",
     }
     assert set(found.namespaces["shop"].annotations) == {
         "spot-balancer.io/spot",

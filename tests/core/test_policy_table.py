@@ -1,5 +1,6 @@
 """The table of docs/policy.md, executed: a reader may believe every line of it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ CASES = [[cell.strip() for cell in line.strip("|").split("|")] for line in BLOCK
 
 
 def annotations(cell):
-    return {f"spot-balancer.io/{key}": str(value) for key, value in settings(cell).items()}
+    """Other tools' annotations stand with their whole name."""
+    return {key if "/" in key else f"spot-balancer.io/{key}": str(value) for key, value in settings(cell).items()}
 
 
 def settings(cell):
@@ -52,6 +54,11 @@ def test_the_table_covers_every_setting_and_every_voice():
     told = [case[5] for case in CASES[2:]]
     assert {text.partition(":")[0] for text in told} == {"mode", "spot", "placement", "max-spot", "moves"}
     assert {text.rpartition(" ")[2] for text in told} == set(consent.Level)
+
+
+def test_every_word_of_another_tool_that_is_read_is_told_of():
+    told = PAGE.split("## Other tools' annotations")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `([^`]+/[^`]+)`", told, re.MULTILINE)) == consent.FOREIGN_KEYS
 
 
 def test_the_example_of_the_page_is_a_configuration_that_does_what_it_says():

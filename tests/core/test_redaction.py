@@ -196,6 +196,11 @@ def test_a_reason_with_a_foreign_word_goes_as_a_whole():
     assert "acme" not in told
 
 
+def test_other_tools_words_ask_for_the_same_once_redacted():
+    said = {"karpenter.sh/do-not-disrupt": "30m", "scheduling.cast.ai/lifecycle": "on-demand"}
+    assert Redactor(SECRET, builders.make_snapshot()).annotations(said) == said
+
+
 def test_text_nobody_knows_is_refused_unless_it_is_the_default():
     class Later(Value, frozen=True):
         words: tuple[str, ...] = ("fixed",)

@@ -4,15 +4,16 @@
 
     mode, spot, placement, max-spot, move:   pod > workload metadata > namespace > first matching rule > default
 
-Annotations only ever lower the mode, and move only in ways that the operator allows. Asking
-for less (``never``, ``preferred``, a lower mode) is always heard; asking for more only where
+At each level our own word comes first, then other tools' words for the same wish. Annotations
+only ever lower the mode, and move only in ways that the operator allows. Asking for less
+(``never``, ``preferred``, a lower mode) is always heard; asking for more only where
 ``allowedAnnotations`` has the word. A value nobody can read or may ask for is passed over,
 with a note for `explain`: an annotation is a tenant's input and must never break a tenant's pod.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
@@ -51,14 +52,24 @@ class Level(StrEnum):
     DEFAULT = "default"
 
 
-# Other tools' words for the same wish, honoured so that nobody has to annotate twice.
-_FOREIGN: dict[str, dict[str, SpotWish]] = {
-    "scheduling.cast.ai/lifecycle": {"on-demand": SpotWish.NEVER, "spot": SpotWish.ALWAYS},
-    "spotinst.io/node-lifecycle": {"od": SpotWish.NEVER, "spot": SpotWish.ALWAYS},
-    "zalando.org/runtime-policy": {"require-on-demand": SpotWish.NEVER},
-    "spot.kubecost.com/spot-ready": {"false": SpotWish.NEVER},
-}
-FOREIGN_KEYS = frozenset(_FOREIGN)
+# Above zero, as Go reads it; possessive, because a tenant may write a quarter of a megabyte.
+DURATION = r"(?=[^1-9]*+[1-9])\+?(?:(?:\d++(?:\.\d*+)?|\.\d++)(?:ns|us|µs|μs|ms|s|m|h))++"
+_NEITHER = {"spot": "never", "move": "never"}
+# Other tools' words: (annotation, values, what they ask for in our words), honoured so that nobody has to annotate
+# twice. Of several at one level the first counts, so those that ask for less come first.
+_FOREIGN: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("scheduling.cast.ai/lifecycle", "on-demand", {"spot": "never"}),
+    ("spotinst.io/node-lifecycle", "od", {"spot": "never"}),
+    ("zalando.org/runtime-policy", "require-on-demand", {"spot": "never"}),
+    ("spot.kubecost.com/spot-ready", "false", {"spot": "never"}),
+    ("cluster-autoscaler.kubernetes.io/safe-to-evict", "false", _NEITHER),
+    ("karpenter.sh/do-not-disrupt", f"true|{DURATION}", _NEITHER),
+    # The descheduler looks only whether the key is there.
+    ("descheduler.alpha.kubernetes.io/prefer-no-eviction", "(?s:.*)", {"move": "never"}),
+    ("scheduling.cast.ai/lifecycle", "spot", {"spot": "always"}),
+    ("spotinst.io/node-lifecycle", "spot", {"spot": "always"}),
+)
+FOREIGN_KEYS = frozenset(key for key, _, _ in _FOREIGN)
 
 
 class Consent(Value, frozen=True, omit_defaults=False):
@@ -92,34 +103,45 @@ class _Asked:
         self.notes: list[str] = []
 
     def first(
-        self, name: str, read: Callable[[str], T | None], *, expected: str, modest: Callable[[T], bool]
+        self,
+        name: str,
+        read: Callable[[str], T | None],
+        *,
+        expected: str,
+        modest: Callable[[T], bool],
+        beyond: Callable[[T], str] = lambda _: "",
     ) -> tuple[T, Level] | None:
-        """The nearest value that can be read and may be asked for; ``modest`` ones always may."""
+        """The nearest value that can be read and may be asked for; at each level our own word comes first.
+
+        ``modest`` values may always be asked for. ``beyond`` says what the operator allows instead of one.
+        """
         for level, annotations in self._levels:
-            text = annotations.get(PREFIX + name)
-            if text is None:
-                continue
-            value = read(text)
-            if value is None:
-                self._pass_over(level, name, text, f"expected {expected}")
-            elif not modest(value) and name not in self._may_ask:
-                self._pass_over(level, name, text, "the operator does not let it be asked for")
-            else:
-                return value, level
+            for key, text, word in _words_for(name, annotations):
+                value = read(word)
+                if value is None:
+                    self._pass_over(level, key, text, f"expected {expected}")
+                elif not modest(value) and name not in self._may_ask:
+                    self._pass_over(level, key, text, "the operator does not let it be asked for")
+                elif allowed := beyond(value):
+                    self._pass_over(level, key, text, f"the operator allows {allowed}")
+                else:
+                    if key in FOREIGN_KEYS:
+                        self.notes.append(f"{level} annotation {key} read as {name}: {word}")
+                    return value, level
         return None
 
-    def foreign(self) -> tuple[SpotWish, Level] | None:
-        """The same wish as ``spot`` in other tools' words."""
-        for level, annotations in self._levels:
-            for key, words in _FOREIGN.items():
-                wish = words.get(annotations.get(key, ""))
-                if wish is SpotWish.NEVER or (wish is not None and "spot" in self._may_ask):
-                    self.notes.append(f"{level} annotation {key} read as spot: {wish}")
-                    return wish, level
-        return None
+    def _pass_over(self, level: Level, key: str, text: str, why: str) -> None:
+        self.notes.append(f"{level} annotation {key}={text[:40]!r} ignored: {why}")
 
-    def _pass_over(self, level: Level, name: str, text: str, why: str) -> None:
-        self.notes.append(f"{level} annotation {PREFIX}{name}={text[:40]!r} ignored: {why}")
+
+def _words_for(name: str, annotations: Annotations) -> Iterator[tuple[str, str, str]]:
+    """Who says ``name`` here: the annotation, its text, and that in our words."""
+    own = PREFIX + name
+    if own in annotations:
+        yield own, annotations[own], annotations[own]
+    for key, values, asks in _FOREIGN:
+        if name in asks and key in annotations and re.fullmatch(values, annotations[key], re.ASCII):
+            yield key, annotations[key], asks[name]
 
 
 def resolve(pod: Annotations | None, workload: Workload, namespace: Namespace | None, policy: Policy) -> Consent:
@@ -167,7 +189,6 @@ def resolve(pod: Annotations | None, workload: Workload, namespace: Namespace | 
 
 def _spot(asked: _Asked, rule: Rule | None) -> tuple[SpotWish, Level]:
     found = asked.first("spot", _member(SpotWish), expected=_words(SpotWish), modest=lambda w: w is SpotWish.NEVER)
-    found = found or asked.foreign()
     return found or _said(rule.spot if rule else None, SpotWish.AUTO)
 
 
@@ -188,16 +209,15 @@ def _max_spot(asked: _Asked, rule: Rule | None, policy: Policy) -> tuple[str, Le
 
 def _mode(asked: _Asked, rule: Rule | None, policy: Policy) -> tuple[Mode, Level]:
     ceiling, level = _said(rule.mode if rule else None, policy.mode)
-    found = asked.first("mode", _member(Mode), expected=_words(Mode), modest=lambda _: True)
-    if found is None:
-        return ceiling, level
     order = list(Mode)
-    if order.index(found[0]) > order.index(ceiling):
-        asked.notes.append(
-            f"{found[1]} annotation {PREFIX}mode={found[0].value!r} ignored: the operator allows {ceiling}"
-        )
-        return ceiling, level
-    return found
+    found = asked.first(
+        "mode",
+        _member(Mode),
+        expected=_words(Mode),
+        modest=lambda _: True,
+        beyond=lambda mode: ceiling.value if order.index(mode) > order.index(ceiling) else "",
+    )
+    return found or (ceiling, level)
 
 
 def _moves(asked: _Asked, rule: Rule | None, policy: Policy) -> tuple[tuple[Move, ...], Level]:
@@ -209,16 +229,9 @@ def _moves(asked: _Asked, rule: Rule | None, policy: Policy) -> tuple[tuple[Move
         _member(MoveWish),
         expected=_words(MoveWish),
         modest=lambda wish: wish in (MoveWish.NEVER, MoveWish.AUTO),
+        beyond=lambda wish: "" if wish in ways else ", ".join(allowed) or "no move",
     )
-    if found is None:
-        return allowed, level
-    if found[0] not in ways:
-        asked.notes.append(
-            f"{found[1]} annotation {PREFIX}move={found[0].value!r} ignored: "
-            f"the operator allows {', '.join(allowed) or 'no move'}"
-        )
-        return allowed, level
-    return ways[found[0]], found[1]
+    return (ways[found[0]], found[1]) if found else (allowed, level)
 
 
 def _said(by_rule: T | None, by_default: T) -> tuple[T, Level]:

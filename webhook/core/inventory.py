@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from webhook.core import owners, rules, spotpool
+from webhook.core import consent, owners, rules, spotpool
 from webhook.core.book import Book
 from webhook.core.census import Census, ControllerFact, NodeFact, PodFact
 from webhook.core.model import (
@@ -29,19 +29,6 @@ from webhook.core.policy import Policy
 from webhook.core.snapshot import Meta, Snapshot
 from webhook.core.usage import NodeSample, NodeUsage
 
-PREFIX = "spot-balancer.io/"
-FOREIGN = frozenset(
-    {
-        "cluster-autoscaler.kubernetes.io/safe-to-evict",
-        "karpenter.sh/do-not-disrupt",
-        "scheduling.cast.ai/lifecycle",
-        "spotinst.io/node-lifecycle",
-        "zalando.org/runtime-policy",
-        "spot.kubecost.com/spot-ready",
-    }
-)
-"""Other tools' words on where pods may go and whether they may be moved; honoured, so kept."""
-_FOREIGN_PREFIX = "descheduler.alpha.kubernetes.io/"
 _NAMESPACE_ONLY = "scheduler.alpha.kubernetes.io/tolerationsWhitelist"
 _FINISHED = ("Succeeded", "Failed")
 _NO_WORKLOAD = frozenset({"DaemonSet", "Node"})
@@ -180,7 +167,7 @@ def _kept(metadata: Mapping[str, str]) -> dict[str, str]:
 
 def is_read(key: str) -> bool:
     """Whether decisions read an annotation or label of this name, on a workload or a namespace."""
-    return key.startswith((PREFIX, _FOREIGN_PREFIX)) or key in FOREIGN
+    return key.startswith(consent.PREFIX) or key in consent.FOREIGN_KEYS
 
 
 def _workloads(

@@ -55,6 +55,7 @@ V = TypeVar("V", bound=Value)
 
 _NUMBER = re.compile(r"-?\d{1,9}", re.ASCII)
 _SHARE = re.compile(r"\d{1,6}%?|\d{1,3}\.\d{1,3}", re.ASCII)
+_DURATION = re.compile(consent.DURATION, re.ASCII)
 _AMOUNT = re.compile(r"[+-]?\d{1,9}(\.\d{1,9})?(e[+-]?\d{1,3})?(%|m|s|h|d|B/s|kB/s|MB/s|GB/s)?", re.ASCII)
 _VERSION = re.compile(r"v?\d{1,4}(\.\d{1,4}){0,3}", re.ASCII)
 _TOPOLOGY = frozenset(
@@ -148,7 +149,7 @@ class Redactor:
         }
 
     def _annotation(self, value: str) -> str:
-        known = value.lower() in ANNOTATION_WORDS or _SHARE.fullmatch(value)
+        known = value.lower() in ANNOTATION_WORDS or _SHARE.fullmatch(value) or _DURATION.fullmatch(value)
         return value if known else self.name(value)
 
     # --- values

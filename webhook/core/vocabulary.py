@@ -1,6 +1,6 @@
 """Words that name nobody: they are the same in every cluster, so a redacted snapshot may keep them."""
 
-from webhook.core import consent, inventory
+from webhook.core import consent
 from webhook.core.policy import Mode, MoveWish, PlacementMode, SpotWish
 from webhook.core.spotpool import PROVIDERS
 
@@ -43,7 +43,7 @@ LABEL_WORDS = frozenset(
 
 ANNOTATIONS = frozenset(
     {consent.PREFIX + word for word in ("spot", "placement", "max-spot", "move", "mode", "weight", "skip", "decision")}
-    | inventory.FOREIGN
+    | consent.FOREIGN_KEYS
     | {f"descheduler.alpha.kubernetes.io/{word}" for word in ("evict", "prefer-no-eviction", "request-evict-only")}
     | {"scheduler.alpha.kubernetes.io/tolerationsWhitelist", "controller.kubernetes.io/pod-deletion-cost"}
 )
