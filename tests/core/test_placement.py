@@ -137,6 +137,12 @@ def test_each_reason_is_given_where_it_belongs(reason):
     assert (decision.changes is not None) == changes_something
 
 
+@pytest.mark.parametrize("value", ["false", "", "True"])
+def test_only_the_very_word_of_the_registration_keeps_a_pod_away(value):
+    decision = decide(make_pod(labels={"spot-balancer.io/skip": value}))
+    assert decision.reason is Reason.SPOT_PREFERRED
+
+
 def test_no_reason_is_without_a_test():
     assert set(Reason) == set(_WORLDS) | _ELSEWHERE
 

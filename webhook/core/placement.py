@@ -169,7 +169,7 @@ _SKIPS: tuple[tuple[Reason, Callable[[Pod], bool]], ...] = (
     (Reason.STATIC, lambda p: _MIRROR in (p.metadata.annotations or {}) or _owner_kind(p) == "Node"),
     (Reason.DAEMONSET, lambda p: _owner_kind(p) == "DaemonSet"),
     (Reason.BOUND, lambda p: bool(p.spec.node_name)),
-    (Reason.OPTED_OUT, lambda p: consent.SKIP_LABEL in (p.metadata.labels or {})),
+    (Reason.OPTED_OUT, lambda p: (p.metadata.labels or {}).get(consent.SKIP_LABEL) == "true"),
     (Reason.ALREADY_DECIDED, lambda p: DECISION in (p.metadata.annotations or {})),
     (Reason.NO_CONTROLLER, lambda p: p.controller is None),
     (Reason.GATED, lambda p: bool(p.spec.scheduling_gates)),
