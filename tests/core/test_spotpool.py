@@ -22,11 +22,14 @@ TABLE = [
     ("eks.amazonaws.com/capacityType", "ON_DEMAND", REGULAR),
     ("eks.amazonaws.com/capacityType", "CAPACITY_BLOCK", REGULAR),
     ("cloud.google.com/gke-spot", "true", SPOT),
+    ("cloud.google.com/gke-spot", "false", REGULAR),
     ("cloud.google.com/gke-provisioning", "spot", SPOT),
     ("cloud.google.com/gke-provisioning", "preemptible", SPOT),
     ("cloud.google.com/gke-provisioning", "standard", REGULAR),
     ("cloud.google.com/gke-preemptible", "true", SPOT),
+    ("cloud.google.com/gke-preemptible", "false", REGULAR),
     ("kubernetes.azure.com/scalesetpriority", "spot", SPOT),
+    ("kubernetes.azure.com/scalesetpriority", "regular", REGULAR),
     ("kubernetes.azure.com/priority", "spot", SPOT),
     ("kubernetes.azure.com/priority", "regular", REGULAR),
     ("machine.openshift.io/interruptible-instance", "", SPOT),
@@ -34,11 +37,13 @@ TABLE = [
     ("node.alibabacloud.com/spot-strategy", "SpotAsPriceGo", SPOT),
     ("node.alibabacloud.com/spot-strategy", "NoSpot", REGULAR),
     ("oci.oraclecloud.com/oke-is-preemptible", "true", SPOT),
+    ("oci.oraclecloud.com/oke-is-preemptible", "false", REGULAR),
     ("yandex.cloud/preemptible", "true", SPOT),
     ("yandex.cloud/preemptible", "false", REGULAR),
     ("spotinst.io/node-lifecycle", "spot", SPOT),
     ("spotinst.io/node-lifecycle", "od", REGULAR),
     ("scheduling.cast.ai/spot", "true", SPOT),
+    ("scheduling.cast.ai/spot", "false", REGULAR),
     ("aws.amazon.com/spot", "true", SPOT),
     ("aws.amazon.com/spot", "false", REGULAR),
     ("node-role.kubernetes.io/spot-worker", "", SPOT),
@@ -46,10 +51,18 @@ TABLE = [
     ("kubernetes.io/role", "worker", REGULAR),
     ("node.kubernetes.io/lifecycle", "spot", SPOT),
     ("node.kubernetes.io/lifecycle", "normal", REGULAR),
+    ("node.kubernetes.io/lifecycle", "OnDemand", REGULAR),
+    ("node.kubernetes.io/lifecycle", "on-demand", REGULAR),
+    ("lifecycle", "spot", SPOT),
     ("lifecycle", "Ec2Spot", SPOT),
     ("lifecycle", "EC2Spot", SPOT),
     ("lifecycle", "OnDemand", REGULAR),
+    ("lifecycle", "on-demand", REGULAR),
+    ("lifecycle", "normal", REGULAR),
     ("node-lifecycle", "spot", SPOT),
+    ("node-lifecycle", "OnDemand", REGULAR),
+    ("node-lifecycle", "on-demand", REGULAR),
+    ("node-lifecycle", "normal", REGULAR),
     ("some.cloud/spot", "true", REGULAR),
 ]
 
@@ -60,8 +73,8 @@ def test_each_row_of_the_provider_table(label, value, expected):
     assert found.capacity_type is expected
     assert bool(found.marker) == (expected is SPOT)
     assert not found.problem
-    if expected is SPOT:
-        assert label in found.recognised_by
+    if label != "some.cloud/spot":
+        assert label in found.recognised_by, "also the regular word is known, or a second label could outdo it"
 
 
 @pytest.mark.parametrize(("label", "value", "expected"), TABLE)
@@ -74,7 +87,9 @@ def test_the_marker_matches_the_very_node_it_was_read_from(label, value, expecte
         assert oracle.matches_term(term, labels)
 
 
-def test_every_row_of_the_product_is_in_this_table():
+def test_every_word_of_the_product_is_in_this_table():
+    known = {(row.label, word.lower()) for row in spotpool.PROVIDERS for word in (*row.values, *row.regular)}
+    assert known <= {(label, value.lower()) for label, value, _ in TABLE}
     assert {row.label for row in spotpool.PROVIDERS} <= {label for label, _, _ in TABLE}
 
 
@@ -108,22 +123,28 @@ def test_the_operators_own_labels_and_pools_count_too():
     }
 
 
-@pytest.mark.parametrize(
-    ("taint", "tolerable"),
-    [
-        (AKS_TAINT, True),
-        (Taint("cloud.google.com/gke-spot", "true"), True),
-        (Taint("oci.oraclecloud.com/oke-is-preemptible", "whatever"), True),
-        (Taint("scheduling.cast.ai/spot", ""), True),
-        (Taint("kubernetes.azure.com/scalesetpriority", "regular"), False),
-        (Taint("type", "gpu-spot"), False),
-        (Taint("ToBeDeletedByClusterAutoscaler", "1"), False),
-        (Taint("own", "spot"), False),
-    ],
-)
+TAINTS = [
+    (AKS_TAINT, True),
+    (Taint("cloud.google.com/gke-spot", "true"), True),
+    (Taint("cloud.google.com/gke-preemptible", "true"), True),
+    (Taint("oci.oraclecloud.com/oke-is-preemptible", "whatever"), True),
+    (Taint("scheduling.cast.ai/spot", ""), True),
+    (Taint("kubernetes.azure.com/scalesetpriority", "regular"), False),
+    (Taint("type", "gpu-spot"), False),
+    (Taint("ToBeDeletedByClusterAutoscaler", "1"), False),
+    (Taint("own", "spot"), False),
+]
+
+
+@pytest.mark.parametrize(("taint", "tolerable"), TAINTS)
 def test_only_known_markers_are_tolerable(taint, tolerable):
     assert spotpool.tolerable(taint, policy=PLAIN) == tolerable
     assert spotpool.tolerable(taint, policy=Policy(spot_taints=(Taint(taint.key),)))
+
+
+def test_every_marker_taint_of_the_product_is_in_that_table():
+    tried = {taint.key for taint, tolerable in TAINTS if tolerable}
+    assert {row.taint.key for row in spotpool.PROVIDERS if row.taint} == tried
 
 
 def test_a_taint_is_never_learnt_from_a_node():

@@ -31,6 +31,9 @@ class Provider(Value, frozen=True):
     taint: Taint | None = None
 
 
+_ON_DEMAND = ("normal", "OnDemand", "on-demand")
+"""Nobody owns the label `lifecycle`: each sample that uses it spells the opposite in its own way."""
+
 PROVIDERS: tuple[Provider, ...] = (
     Provider("Karpenter", "karpenter.sh/capacity-type", ("spot",), ("on-demand", "reserved")),
     Provider("EKS managed node group", "eks.amazonaws.com/capacityType", ("SPOT",), ("ON_DEMAND", "CAPACITY_BLOCK")),
@@ -77,9 +80,9 @@ PROVIDERS: tuple[Provider, ...] = (
     Provider("Zalando", "aws.amazon.com/spot", ("true",), ("false",)),
     Provider("kops spot worker", "node-role.kubernetes.io/spot-worker"),
     Provider("spot worker role", "kubernetes.io/role", ("spot-worker",), ("worker",)),
-    Provider("node lifecycle", "node.kubernetes.io/lifecycle", ("spot",), ("normal", "on-demand")),
-    Provider("AWS samples", "lifecycle", ("Ec2Spot", "spot"), ("OnDemand", "normal")),
-    Provider("node lifecycle, unprefixed", "node-lifecycle", ("spot",), ("on-demand", "normal")),
+    Provider("node lifecycle", "node.kubernetes.io/lifecycle", ("spot",), _ON_DEMAND),
+    Provider("AWS samples", "lifecycle", ("Ec2Spot", "spot"), _ON_DEMAND),
+    Provider("node lifecycle, unprefixed", "node-lifecycle", ("spot",), _ON_DEMAND),
 )
 
 _TOPOLOGY = frozenset(
