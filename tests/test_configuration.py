@@ -124,7 +124,10 @@ def test_all_faults_are_told_together_with_their_paths():
         ("prometheus: {url: 'http://x', bearerTokenFile: /t}", "expected https"),
         ("idle: {rateWindow: 2m}", "four scrapeIntervals"),
         ("idle: {window: 3m}", "at least one rate"),
-        ("idle: {step: 10m}", "longer than rateWindow"),
+        ("idle: {step: 10m}", "idle.step: 10m; expected 3m at most"),
+        ("idle: {step: 181s}", "expected 3m at most"),
+        ("idle: {step: 90s, rateWindow: 2m, scrapeInterval: 29900ms}", "expected 1m200ms at most"),
+        ("idle: {step: 5m, rateWindow: 2m}", "expected 2m at most"),
         ("idle: {leaveWindow: 2h}", "longer than window"),
         ("sides: {idleRunsToSpot: 0}", "from 1 to 1440"),
         ("x: &a [*a]", "no YAML"),
@@ -132,6 +135,24 @@ def test_all_faults_are_told_together_with_their_paths():
 )
 def test_a_fault_says_what_was_expected(text, fault):
     assert fault in "\n".join(faults_of(text))
+
+
+@given(st.integers(1, 60), st.integers(4, 40), st.data())
+def test_with_one_scrape_lost_every_increase_lies_in_some_rate_of_every_step_that_is_accepted(scrape, scrapes, data):
+    """In seconds: rates look back ``window`` from every ``step``, and see what lies between two of their samples."""
+    window = scrape * scrapes + data.draw(st.integers(0, scrape - 1))
+    step = data.draw(st.integers(1, window))
+    text = f"idle: {{scrapeInterval: {scrape}s, rateWindow: {window}s, step: {step}s, window: 1d, leaveWindow: 1h}}"
+    try:
+        load(text, source="x")
+    except ConfigurationError as error:
+        assert step > window - 2 * scrape
+        assert "idle.step" in error.faults[0]
+        return
+    # The samples on both sides of a lost scrape, at any moment between two evaluations.
+    first = data.draw(st.integers(0, step - 1))
+    last = first + 2 * scrape
+    assert any(at - window < first and last <= at for at in range(0, last + window + step, step))
 
 
 def test_a_file_with_any_fault_is_refused_whole_and_names_its_source():

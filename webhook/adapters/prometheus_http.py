@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 _CHUNK = 256 * 1024
 _LONGEST_ERROR = 64 * 1024
 _TOO_MUCH = (
-    "one query reads too much; lengthen idle.step, shorten idle.window, raise the server's own limit, "
-    "or name recording rules in prometheus.queries"
+    "one query reads too much; lengthen idle.step (up to idle.rateWindow less two idle.scrapeInterval), "
+    "shorten idle.window, raise the server's own limit, or name recording rules in prometheus.queries"
 )
 
 

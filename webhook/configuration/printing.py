@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import yaml
 
 from webhook.configuration import Configuration, keys
+from webhook.configuration.readers import written
 from webhook.core.model import Requirement, Taint
 from webhook.core.policy import BatchPolicy, CustomSignal, IdlePolicy, Match, Rule, SidePolicy, SpotPool
 from webhook.wire.promql import ClusterLabel
 
 DEFAULT = "default"
-_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 
 Document = dict[str, Any]
 
@@ -69,7 +69,7 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - one line a kind of value
     """A value of the policy as YAML would hold it."""
     match value:
         case timedelta():
-            return _duration(value)
+            return written(value)
         case StrEnum() | Path():
             return str(value)
         case Taint():
@@ -119,14 +119,6 @@ def _rule(rule: Rule, idle: IdlePolicy) -> Document:
 
 def _marker(marker: tuple[Requirement, ...]) -> str:
     return ",".join(f"{r.key}={r.values[0]}" if r.operator == "In" else r.key for r in marker)
-
-
-def _duration(length: timedelta) -> str:
-    left, text = length // timedelta(milliseconds=1), ""
-    for unit, size in _UNITS:
-        amount, left = divmod(left, size)
-        text += f"{amount}{unit}" if amount else ""
-    return text or "0s"
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -16,6 +16,7 @@ from webhook.errors import ConfigurationError, QuantityError
 T = TypeVar("T")
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
+_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 LABEL = re.compile(r"([A-Za-z0-9][\w./-]{0,315})(?:=([\w.-]{0,63}))?", re.ASCII)
 _EFFECTS = ("NoSchedule", "NoExecute", "PreferNoSchedule")
 
@@ -83,6 +84,15 @@ def duration(value: Any) -> timedelta:
     if not timedelta() < length <= timedelta(days=60):
         raise FaultError("a duration above 0 and up to 60d")
     return length
+
+
+def written(length: timedelta) -> str:
+    """A duration as the file would say it."""
+    left, text = length // timedelta(milliseconds=1), ""
+    for unit, size in _UNITS:
+        amount, left = divmod(left, size)
+        text += f"{amount}{unit}" if amount else ""
+    return text or "0s"
 
 
 def duration_or_zero(value: Any) -> timedelta:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from webhook.configuration.readers import written
 from webhook.core.policy import IdlePolicy, Match, Policy, Rule
 from webhook.core.readings import shape
 from webhook.wire import promql_text
@@ -50,8 +51,13 @@ def _idle(idle: IdlePolicy, path: str, macros: Iterable[str]) -> Iterator[str]:
         yield f"{path}.rateWindow: shorter than four scrapeIntervals; expected more, or one lost scrape hides a value"
     if idle.window < idle.rate_window:
         yield f"{path}.window: shorter than rateWindow; expected the look-back to hold at least one rate"
-    if idle.step > idle.rate_window:
-        yield f"{path}.step: longer than rateWindow; expected less, or what happens between two rates is never seen"
+    # Two samples on both sides of a lost scrape must lie in one rate, or what happened between them is in none.
+    longest = max(idle.rate_window, 4 * idle.scrape_interval) - 2 * idle.scrape_interval
+    if idle.step > longest:
+        yield (
+            f"{path}.step: {written(idle.step)}; expected {written(longest)} at most, rateWindow less two "
+            "scrapeIntervals, or one lost scrape hides what happens between two rates"
+        )
     if idle.leave_window > idle.window:
         yield f"{path}.leaveWindow: longer than window; expected waking to be quicker than falling asleep"
     names = Counter(signal.name for signal in idle.signals)
