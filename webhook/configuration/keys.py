@@ -31,12 +31,6 @@ SIGNAL: dict[str, tuple[str, Reader]] = {
 }
 
 
-def _signal(**values: Any) -> CustomSignal:
-    if missing := {"name", "query", "idle_below"} - values.keys():
-        raise ConfigurationError(f".{'idleBelow' if one == 'idle_below' else one}: missing" for one in sorted(missing))
-    return CustomSignal(**values)
-
-
 BATCH: dict[str, tuple[str, Reader]] = {
     "window": ("window", read.duration),
     "minRuns": ("min_runs", read.whole_number(1, 10)),
@@ -57,7 +51,10 @@ IDLE: dict[str, tuple[str, Reader]] = {
     "minCoverage": ("min_coverage", read.number(0.5, 1, "a share from 0.5 to 1")),
     "maxClockSkew": ("max_clock_skew", read.duration),
     "batch": ("batch", read.nested(BATCH, dict)),
-    "signals": ("signals", read.list_of(read.nested(SIGNAL, _signal))),
+    "signals": (
+        "signals",
+        read.list_of(read.nested(SIGNAL, CustomSignal, required={"name": "", "query": "", "idleBelow": ""})),
+    ),
 }
 SIDES: dict[str, tuple[str, Reader]] = {
     "idleRunsToSpot": ("idle_runs_to_spot", read.whole_number(1, 1440)),
@@ -90,12 +87,6 @@ PROMETHEUS: dict[str, tuple[str, Reader]] = {
 }
 
 
-def _pool(**values: Any) -> SpotPool:
-    if missing := {"name", "marker"} - values.keys():
-        raise ConfigurationError(f".{'labels' if one == 'marker' else one}: missing" for one in sorted(missing))
-    return SpotPool(**values)
-
-
 MATCH: dict[str, tuple[str, Reader]] = {
     "namespaces": ("namespaces", read.list_of(words.word)),
     "namespaceLabels": ("namespace_labels", words.label_words),
@@ -103,9 +94,20 @@ MATCH: dict[str, tuple[str, Reader]] = {
     "names": ("names", read.list_of(words.word)),
     "labels": ("labels", words.label_words),
 }
+
+
+def _match(value: Any) -> Match:
+    """Whole or not at all: what is left beside a fault would match more than was meant."""
+    try:
+        found: Match = read.nested(MATCH, Match)(value)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.faults) from error
+    return found
+
+
 RULE: dict[str, tuple[str, Reader]] = {
     "name": ("name", words.name),
-    "match": ("match", read.nested(MATCH, Match)),
+    "match": ("match", _match),
     "mode": ("mode", read.choice(Mode)),
     "spot": ("spot", read.choice(SpotWish)),
     "placement": ("placement", read.choice(PlacementMode)),
@@ -116,14 +118,8 @@ RULE: dict[str, tuple[str, Reader]] = {
 }
 
 
-def _rule(**values: Any) -> dict[str, Any]:
-    """Not a Rule yet: what it says of idleness stands on the policy's own, which may come later in the file."""
-    if missing := {"name", "match"} - values.keys():
-        hint = "; expected what it is for, or {} for every workload"
-        raise ConfigurationError(f".{one}: missing{hint if one == 'match' else ''}" for one in sorted(missing))
-    return values
-
-
+_FOR = "; expected what it is for, or {} for every workload"
+_ADDRESS = "; expected http(s)://host[:port][/prefix]"
 TOP: dict[str, tuple[str, Reader]] = {
     "mode": ("mode", read.choice(Mode)),
     "placement": ("placement", read.choice(PlacementMode)),
@@ -131,14 +127,15 @@ TOP: dict[str, tuple[str, Reader]] = {
     "maxSpot": ("max_spot", read.max_spot),
     "allowedMoves": ("allowed_moves", read.list_of(read.choice(Move))),
     "allowedAnnotations": ("allowed_annotations", read.texts(of=ANNOTATIONS)),
-    "rules": ("rules", read.list_of(read.nested(RULE, _rule))),
+    # Not a Rule yet: what it says of idleness stands on the policy's own, which may come later in the file.
+    "rules": ("rules", read.list_of(read.nested(RULE, dict, required={"name": "", "match": _FOR}))),
     "kinds": ("kinds", read.texts()),
     "excludedNamespaces": ("excluded_namespaces", read.texts()),
     "spotLabels": ("spot_labels", read.list_of(read.marker)),
     "spotTaints": ("spot_taints", read.list_of(read.taint)),
-    "spotPools": ("spot_pools", read.list_of(read.nested(POOL, _pool))),
+    "spotPools": ("spot_pools", read.list_of(read.nested(POOL, SpotPool, required={"name": "", "labels": ""}))),
     "pause": ("pause", read.texts(of=PAUSABLE)),
     "idle": ("idle", read.nested(IDLE, dict)),
     "sides": ("sides", read.nested(SIDES, SidePolicy)),
-    "prometheus": ("prometheus", read.nested(PROMETHEUS, dict)),
+    "prometheus": ("prometheus", read.nested(PROMETHEUS, dict, required={"url": _ADDRESS})),
 }

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from webhook.configuration.readers import FaultError
-from webhook.errors import ConfigurationError
+from webhook.configuration.readers import FaultError, PartlyReadError
 from webhook.settings import cluster_label_fault, job_faults
 from webhook.wire.prometheus_request import header_faults, parameter_faults
 from webhook.wire.promql import ClusterLabel, own_faults
@@ -19,43 +18,38 @@ def cluster_label(value: Any) -> ClusterLabel:
     known = {"name", "value"}
     faults += [f".{one}: {'missing' if one in known else 'unknown key'}" for one in sorted(texts.keys() ^ known)]
     label = ClusterLabel(texts.get("name", "cluster"), texts.get("value", "-"))
-    _refuse([*faults, cluster_label_fault(label)])
-    return label
+    return _unless([*faults, cluster_label_fault(label)], label)
 
 
 def headers(value: Any) -> dict[str, str]:
     """Values by header."""
     found, faults = _each(value, _text, "headers such as {X-Scope-OrgID: team-a}")
-    _refuse([*faults, *(fault.removeprefix("headers") for fault in header_faults(found, ()))])
-    return found
+    return _unless([*faults, *(fault.removeprefix("headers") for fault in header_faults(found, ()))], found)
 
 
 def header_files(value: Any) -> dict[str, Path]:
     """Files by header."""
     found, faults = _each(value, _text, "files by header, such as {X-Api-Key: /etc/spot-balancer/prometheus/key}")
-    _refuse([*faults, *(fault.removeprefix("headerFiles") for fault in header_faults({}, found))])
-    return {name: Path(text) for name, text in found.items()}
+    told = [*faults, *(fault.removeprefix("headerFiles") for fault in header_faults({}, found))]
+    return _unless(told, {name: Path(text) for name, text in found.items()})
 
 
 def parameters(value: Any) -> dict[str, tuple[str, ...]]:
     """One value or a list of them by parameter; what YAML makes of an unquoted ``true`` or number is taken for text."""
     found, faults = _each(value, _form, "parameters such as {partial_response: false}")
-    _refuse([*faults, *(fault.removeprefix("parameters") for fault in parameter_faults(found))])
-    return found
+    return _unless([*faults, *(fault.removeprefix("parameters") for fault in parameter_faults(found))], found)
 
 
 def jobs(value: Any) -> dict[str, tuple[str, ...]]:
     """One scrape job or a list of them by source."""
     found, faults = _each(value, _names, "scrape jobs by source, such as {cadvisor: kubelet}")
-    _refuse([*faults, *job_faults(found)])
-    return found
+    return _unless([*faults, *job_faults(found)], found)
 
 
 def queries(value: Any) -> dict[str, str]:
     """PromQL by the name of a query. Whether ``$cluster`` may be used is told where the cluster's label is known."""
     found, faults = _each(value, _text, "queries by name, see docs/prometheus.md")
-    _refuse([*faults, *own_faults(found, clustered=True)])
-    return found
+    return _unless([*faults, *own_faults(found, clustered=True)], found)
 
 
 def _each(value: Any, read: Callable[[Any], T | None], example: str) -> tuple[dict[str, T], list[str]]:
@@ -85,6 +79,7 @@ def _form(value: Any) -> tuple[str, ...] | None:
     return tuple(str(one).lower() if isinstance(one, bool) else str(one) for one in several)
 
 
-def _refuse(faults: list[str]) -> None:
+def _unless(faults: list[str], found: T) -> T:
     if told := [fault for fault in faults if fault]:
-        raise ConfigurationError(told)
+        raise PartlyReadError(told, found)
+    return found

@@ -2,18 +2,16 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from webhook.core import labels, quantity
 from webhook.core.consent import MAX_SPOT
 from webhook.core.model import Requirement, Taint
 from webhook.errors import ConfigurationError, QuantityError
-
-T = TypeVar("T")
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
@@ -25,14 +23,46 @@ class FaultError(Exception):
     """What was expected instead of what stands there."""
 
 
+class PartlyReadError(ConfigurationError):
+    """Faults beside what could be read all the same, as ``kept``, so that what contradicts that is told too."""
+
+    def __init__(self, faults: Iterable[str], kept: Any) -> None:
+        super().__init__(faults)
+        self.kept = kept
+
+
+class Unread:
+    """Stands where a value could not be read. Like NaN it spreads, and holds against nothing: so it contradicts nothing.
+
+    The default in its place would, and the operator would be told of a fault that nobody made.
+    """
+
+    def _itself(self, _other: object) -> "Unread":
+        return self
+
+    def _never(self, _other: object) -> bool:
+        return False
+
+    __mul__ = __rmul__ = __sub__ = __rsub__ = _itself
+    __lt__ = __le__ = __gt__ = __ge__ = _never
+
+
+UNREAD: Any = Unread()
 Reader = Callable[[Any], Any]
+Fields = Mapping[str, tuple[str, Reader]]
 
 
-def section(values: Any, path: str, fields: Mapping[str, tuple[str, Reader]], faults: list[str]) -> dict[str, Any]:
-    """Read each key by its reader into ``{python_name: value}``; faults are added, not raised."""
+def section(
+    values: Any, path: str, fields: Fields, faults: list[str], required: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Read each key by its reader into ``{python_name: value}``; faults are added, not raised.
+
+    What cannot be read is UNREAD, and so is the key that an unknown one seems to mean, and what is ``required`` and not
+    there: by key, what to tell then.
+    """
     if not isinstance(values, Mapping):
         faults.append(f"{path}: {kind_of(values)}; expected keys such as {', '.join(list(fields)[:3])}")
-        return {}
+        return {name: _unread(reader) for name, reader in fields.values()}
     result: dict[str, Any] = {}
     for key, value in values.items():
         where = f"{path}.{key}" if path else str(key)
@@ -40,32 +70,56 @@ def section(values: Any, path: str, fields: Mapping[str, tuple[str, Reader]], fa
             near = difflib.get_close_matches(str(key), fields, n=1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(sorted(fields))}"
             faults.append(f"{where}: unknown key; {hint}")
+            if near:
+                name, reader = fields[near[0]]
+                result.setdefault(name, _unread(reader))
             continue
         name, reader = fields[key]
-        inner: list[str] = []
-        try:
-            result[name] = reader(value)
-        except ConfigurationError as nested:
-            inner = [f"{where}{fault}" for fault in nested.faults]
-        except (FaultError, QuantityError, ValueError) as fault:
-            inner = [f"{where}: {_shown(value)}; expected {fault}"]
-        faults += inner
+        result[name] = item(reader, value, where, faults)
+    for key, hint in (required or {}).items():
+        if fields[key][0] not in result:
+            faults.append(f"{path}.{key}: missing{hint}")
+            result[fields[key][0]] = UNREAD
     return result
 
 
-def nested(fields: Mapping[str, tuple[str, Reader]], build: Callable[..., Any]) -> Reader:
+def _unread(reader: Reader) -> Any:
+    """UNREAD, or a whole section of it: what is left of nothing."""
+    return item(reader, None, "", [])
+
+
+def nested(fields: Fields, build: Callable[..., Any], required: Mapping[str, str] | None = None) -> Reader:
     def read(value: Any) -> Any:
         faults: list[str] = []
-        inner = section(value, "", fields, faults)
+        found = build(**section(value, "", fields, faults, required))
         if faults:
-            raise ConfigurationError(f if f.startswith((":", "[")) else f".{f}" for f in faults)
-        return build(**inner)
+            raise PartlyReadError([f if f.startswith((":", "[", ".")) else f".{f}" for f in faults], found)
+        return found
 
     return read
 
 
+def item(read_one: Reader, value: Any, where: str, faults: list[str]) -> Any:
+    """One value, or what could be read of it; its faults carry where it stands."""
+    try:
+        return read_one(value)
+    except PartlyReadError as partly:
+        faults += [f"{where}{fault}" for fault in partly.faults]
+        return partly.kept
+    except ConfigurationError as several:
+        faults += [f"{where}{fault}" for fault in several.faults]
+    except (FaultError, QuantityError, ValueError) as fault:
+        faults.append(f"{where}: {_shown(value)}; expected {fault}")
+    return UNREAD
+
+
 def _shown(value: Any) -> str:
     return repr(value)[:80]
+
+
+def _meant(value: object, words: Sequence[str]) -> str:
+    near = difflib.get_close_matches(str(value), words, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def kind_of(value: Any) -> str:
@@ -125,8 +179,7 @@ def choice(allowed: type[StrEnum]) -> Reader:
 
     def read(value: Any) -> Any:
         if value not in words:
-            near = difflib.get_close_matches(str(value), words, n=1)
-            raise FaultError(f"{', '.join(words)}{f' (did you mean {near[0]}?)' if near else ''}")
+            raise FaultError(f"{', '.join(words)}{_meant(value, words)}")
         return allowed(value)
 
     return read
@@ -137,34 +190,24 @@ def texts(*, of: tuple[str, ...] = ()) -> Reader:
         if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
             raise FaultError("a list of names")
         if wrong := [one for one in value if of and one not in of]:
-            raise FaultError(f"only {', '.join(of)}, not {wrong[0]!r}")
+            told = ", ".join(f"{one!r}{_meant(one, of)}" for one in wrong)
+            raise FaultError(f"only {', '.join(of)}, not {told}")
         return tuple(value)
 
     return read
 
 
-def list_of(read_one: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
-    def read(value: Any) -> tuple[T, ...]:
+def list_of(read_one: Reader) -> Reader:
+    def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise FaultError("a list")
+            raise PartlyReadError([f": {_shown(value)}; expected a list"], ())
         faults: list[str] = []
-        result = [item(read_one, one, f"[{index}]", faults) for index, one in enumerate(value)]
+        found = tuple(item(read_one, one, f"[{index}]", faults) for index, one in enumerate(value))
         if faults:
-            raise ConfigurationError(faults)
-        return tuple(one for one in result if one is not None)
+            raise PartlyReadError(faults, found)
+        return found
 
     return read
-
-
-def item(read_one: Callable[[Any], T], value: Any, where: str, faults: list[str]) -> T | None:
-    """One item; its faults carry where it stands."""
-    try:
-        return read_one(value)
-    except ConfigurationError as nested:
-        faults += [f"{where}{fault}" for fault in nested.faults]
-    except (FaultError, QuantityError, ValueError) as fault:
-        faults.append(f"{where}: {_shown(value)}; expected {fault}")
-    return None
 
 
 def label(value: Any) -> Requirement:
@@ -224,9 +267,7 @@ def taint(value: Any) -> Taint:
         raise FaultError(expected)
     name, _, effect = value.rpartition(":")
     if effect not in _EFFECTS:
-        near = difflib.get_close_matches(effect, _EFFECTS, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise FaultError(f"{expected}; an effect is one of {', '.join(_EFFECTS)}{hint}")
+        raise FaultError(f"{expected}; an effect is one of {', '.join(_EFFECTS)}{_meant(effect, _EFFECTS)}")
     key, _, own = name.partition("=")
     _check_key(key, expected)
     _check_value(own, expected)

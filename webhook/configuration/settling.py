@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from webhook.configuration.readers import written
+from webhook.configuration.readers import UNREAD, written
 from webhook.core.policy import IdlePolicy, Match, Policy, Rule
 from webhook.core.readings import shape
 from webhook.wire import promql_text
@@ -18,7 +18,7 @@ BUILT_IN = ("cpu", "received")
 
 
 def settle(values: Mapping[str, Any]) -> Policy:
-    """The policy; what a rule says of idleness is laid over the policy's own."""
+    """The policy; what a rule says of idleness is laid over the policy's own. What is UNREAD stays so."""
     plain = {key: value for key, value in values.items() if key not in {"rules", "idle"}}
     idle = _laid_over(IdlePolicy(), values.get("idle"))
     rules = tuple(Rule(**{**raw, "idle": _of_rule(raw, idle)}) for raw in values.get("rules", ()))
@@ -60,7 +60,7 @@ def _idle(idle: IdlePolicy, path: str, macros: Iterable[str]) -> Iterator[str]:
         )
     if idle.leave_window > idle.window:
         yield f"{path}.leaveWindow: longer than window; expected waking to be quicker than falling asleep"
-    names = Counter(signal.name for signal in idle.signals)
+    names = Counter(signal.name for signal in idle.signals if signal.name is not UNREAD)
     for index, signal in enumerate(idle.signals):
         where = f"{path}.signals[{index}]"
         if names[signal.name] > 1 or signal.name in BUILT_IN:
@@ -68,12 +68,13 @@ def _idle(idle: IdlePolicy, path: str, macros: Iterable[str]) -> Iterator[str]:
             yield f"{where}.name: {signal.name!r} is {taken}; expected a name of its own"
         if signal.active_above is not None and signal.active_above <= signal.idle_below:
             yield f"{where}.activeAbove: not above idleBelow; expected a gap, or it flaps at the border"
-        for fault in promql_text.faults(signal.query, dict.fromkeys(macros, "1m")):
-            yield f"{where}.query: {fault}"
+        if signal.query is not UNREAD:
+            for fault in promql_text.faults(signal.query, dict.fromkeys(macros, "1m")):
+                yield f"{where}.query: {fault}"
 
 
 def _rules(policy: Policy) -> Iterator[str]:
-    names = Counter(rule.name for rule in policy.rules)
+    names = Counter(rule.name for rule in policy.rules if rule.name is not UNREAD)
     everything = next((index for index, rule in enumerate(policy.rules) if rule.match == Match()), len(policy.rules))
     for index, rule in enumerate(policy.rules):
         if names[rule.name] > 1:
@@ -82,9 +83,14 @@ def _rules(policy: Policy) -> Iterator[str]:
             yield f"rules[{index}]: never reached; rules[{everything}] is for every workload, and the first match counts"
     if len(policy.rules) > MOST_RULES:
         yield f"rules: {len(policy.rules)}; expected {MOST_RULES} at most"
-    shapes = {shape(idle) for idle in (policy.idle, *(rule.idle for rule in policy.rules if rule.idle))}
+    idles = (policy.idle, *(rule.idle for rule in policy.rules if rule.idle))
+    shapes = {shape(idle) for idle in idles if _is_read(idle)}
     if len(shapes) > MOST_SHAPES:
         yield (
             f"rules: {len(shapes)} different sets of windows and signals; expected {MOST_SHAPES} at most, "
             "because each asks Prometheus anew"
         )
+
+
+def _is_read(idle: IdlePolicy) -> bool:
+    return all(UNREAD not in msgspec.structs.astuple(part) for part in (idle, *idle.signals))
