@@ -142,6 +142,26 @@ def test_all_faults_of_a_configuration_are_told_before_anything_starts(cli, tmp_
     assert not (tmp_path / "snapshot").exists()
 
 
+@pytest.mark.parametrize(
+    ("listed", "home", "expected"),
+    [
+        ("[kube-system]", "spot-balancer", ("kube-system", "spot-balancer")),
+        ("[kube-system, spot-balancer]", "spot-balancer", ("kube-system", "spot-balancer")),
+        ("[kube-system]", None, ("kube-system",)),
+    ],
+    ids=["in a pod", "in a pod and listed", "on a laptop"],
+)
+def test_in_a_pod_sync_leaves_its_own_namespace_alone(tmp_path, monkeypatch, listed, home, expected):
+    from webhook.cli import sync
+
+    file, told = tmp_path / "config.yaml", tmp_path / "namespace"
+    file.write_text(f"excludedNamespaces: {listed}")
+    if home:
+        told.write_text(home)
+    monkeypatch.setattr("webhook.adapters.kubeconfig._POD_NAMESPACE", told)
+    assert sync._policy(file).excluded_namespaces == expected
+
+
 def test_a_cluster_that_does_not_answer_is_told_in_a_sentence(cli, closed_cluster, tmp_path):
     outcome = cli("snapshot", "-f", str(tmp_path / "x.json"), "--kubeconfig", closed_cluster)
     assert outcome.code == 3

@@ -43,6 +43,11 @@ def load_access(kubeconfig: str | None, context: str | None) -> Access:
         raise InputError(f"no way to a cluster by {where}: {exc}") from exc
 
 
+def pod_namespace() -> str:
+    """The namespace of the pod we run in, as its service account tells; empty outside of a cluster."""
+    return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.exists() else ""
+
+
 def _load_into(found: Any, kubeconfig: str | None, context: str | None) -> str:
     from kubernetes import config  # noqa: PLC0415
     from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION  # noqa: PLC0415
@@ -50,7 +55,7 @@ def _load_into(found: Any, kubeconfig: str | None, context: str | None) -> str:
     files = str(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION)
     if kubeconfig is None and not any(Path(file).expanduser().exists() for file in files.split(":")):
         config.load_incluster_config(client_configuration=found)
-        return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.exists() else "default"
+        return pod_namespace() or "default"
     config.load_kube_config(config_file=files, context=context, client_configuration=found, persist_config=False)
     contexts, active = config.list_kube_config_contexts(config_file=files)
     chosen = next((c for c in contexts if c["name"] == context), active) if context else active

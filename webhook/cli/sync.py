@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import msgspec
 
 from webhook import logs
 from webhook.cli.common import (
@@ -21,6 +22,7 @@ from webhook.cli.common import (
     read_configuration,
     usage_of,
 )
+from webhook.core.policy import Policy
 from webhook.core.snapshot import Snapshot
 from webhook.errors import InputError
 
@@ -74,7 +76,7 @@ def command(
         usage=prometheus,
         probe=prometheus,
         snapshots=DirectoryWriter(snapshot_dir),
-        load_policy=lambda: read_configuration(config_file).policy,
+        load_policy=lambda: _policy(config_file),
         clock=clock,
         previous=_left_behind(snapshot_dir),
     )
@@ -84,6 +86,16 @@ def command(
     status = SyncStatus()
     with ops.OpsServer(ops.Ops(status, clock, _metrics_of(server_url)), host, port):
         run(deps, SyncSettings(), stop, status)
+
+
+def _policy(file: Path | None) -> Policy:
+    """The file's. In a pod its own namespace is excluded too: the registration's word on that may have been edited."""
+    from webhook.adapters.kubeconfig import pod_namespace  # noqa: PLC0415
+
+    policy, home = read_configuration(file).policy, pod_namespace()
+    if not home or home in policy.excluded_namespaces:
+        return policy
+    return msgspec.structs.replace(policy, excluded_namespaces=(*policy.excluded_namespaces, home))
 
 
 def _make(directory: Path) -> None:
