@@ -55,6 +55,12 @@ def test_what_is_missing_does_not_hide_what_is_wrong():
     ]
 
 
+def test_a_signal_that_a_rule_only_takes_over_is_told_of_where_it_is_said():
+    signals = "signals: [{name: cpu, query: up, idleBelow: 1}]"
+    over = f"rules: [{{name: a, match: {{}}, idle: {{cpuFloor: 5m}}}}, {{name: b, match: {{}}, idle: {{{signals}}}}}]"
+    assert places(f"idle: {{{signals}}}\n{over}")[:2] == ["idle.signals[0].name", "rules[1].idle.signals[0].name"]
+
+
 def test_a_header_that_is_refused_is_told_once():
     assert places("prometheus: {url: 'https://x', headers: {Host: a}}") == ["prometheus.headers.Host"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from webhook.configuration.readers import UNREAD, written
-from webhook.core.policy import IdlePolicy, Match, Policy, Rule
+from webhook.core.policy import CustomSignal, IdlePolicy, Match, Policy, Rule
 from webhook.core.readings import shape
 from webhook.wire import promql_text
 from webhook.wire.promql import MACROS
@@ -39,14 +39,18 @@ def _laid_over(idle: IdlePolicy, said: Mapping[str, Any] | None) -> IdlePolicy:
 def contradictions(policy: Policy, *, clustered: bool) -> Iterator[str]:
     """Each as ``path: found; expected``. ``clustered`` lets signals use the macro of the cluster's label."""
     known = (*MACROS, "cluster") if clustered else MACROS
-    yield from _idle(policy.idle, "idle", known)
+    yield from _windows(policy.idle, "idle")
+    yield from _signals(policy.idle.signals, "idle", known)
     for index, rule in enumerate(policy.rules):
         if rule.idle:
-            yield from _idle(rule.idle, f"rules[{index}].idle", known)
+            yield from _windows(rule.idle, f"rules[{index}].idle")
+            # Those that a rule only takes over are told of where they are said.
+            if rule.idle.signals is not policy.idle.signals:
+                yield from _signals(rule.idle.signals, f"rules[{index}].idle", known)
     yield from _rules(policy)
 
 
-def _idle(idle: IdlePolicy, path: str, macros: Iterable[str]) -> Iterator[str]:
+def _windows(idle: IdlePolicy, path: str) -> Iterator[str]:
     if idle.rate_window < 4 * idle.scrape_interval:
         yield f"{path}.rateWindow: shorter than four scrapeIntervals; expected more, or one lost scrape hides a value"
     if idle.window < idle.rate_window:
@@ -60,8 +64,11 @@ def _idle(idle: IdlePolicy, path: str, macros: Iterable[str]) -> Iterator[str]:
         )
     if idle.leave_window > idle.window:
         yield f"{path}.leaveWindow: longer than window; expected waking to be quicker than falling asleep"
-    names = Counter(signal.name for signal in idle.signals if signal.name is not UNREAD)
-    for index, signal in enumerate(idle.signals):
+
+
+def _signals(signals: tuple[CustomSignal, ...], path: str, macros: Iterable[str]) -> Iterator[str]:
+    names = Counter(signal.name for signal in signals if signal.name is not UNREAD)
+    for index, signal in enumerate(signals):
         where = f"{path}.signals[{index}]"
         if names[signal.name] > 1 or signal.name in BUILT_IN:
             taken = "a signal of our own" if signal.name in BUILT_IN else "another signal's"
