@@ -125,7 +125,7 @@ def _remedy_of(code: str) -> str:
         "tls": "look at prometheus.caFile, certFile and keyFile",
         "redirect": "give prometheus.url the address that it redirects to",
         "partial": "look at the parts of the store: one of them did not answer",
-        "limit": "raise the store's limits for one query, or lengthen idle.step",
+        "limit": "raise the store's limits for one query, or lengthen idle.step, up to idle.rateWindow less two scrapes",
         "deadline": "raise prometheus.deadlineSeconds, or give the store more to work with",
         "busy": "wait until it has started, or raise its query concurrency",
     }.get(code, "look at prometheus.url, the network policies on the way, and Prometheus' own log")

@@ -56,11 +56,11 @@ ANNOTATION_WORDS = frozenset(
 SENTENCE = frozenset(
     """
     a about above active age allowed already an and ago answer are as at be been below between broke busy but by call
-    cannot clock could count current days did do does earlier each enough ended evidence every expected failed for from
+    cannot clock container could count counter current days did do does earlier each enough ended evidence every expected failed for from
     future good had has have header in interruption is it its idle known large last least less long longer low
     making max may min minute minutes missing monitor more most much must needed neither network never no nobody nor not
     nothing now of off off, old on once one only or other ours over own pod pods pods' ran rate rates reached received run
-    running runs sample samples saw scrape seconds seen series signal signals silent small so spot start start-up started
+    restarted running runs sample samples saw scrape seconds seen series signal signals silent since small so spot start start-up started
     starts steps still succeeded succeeded: than that the their them then there these they this threshold threshold: throughout time to
     told too took under until up usable used value values was way were what when which while whole why will window with
     within without workload would yet young younger zero
