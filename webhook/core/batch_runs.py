@@ -239,7 +239,7 @@ def _seen_whole(pod: PodUsage, lasted: int) -> float | None:
     A counter keeps its last value: one of a run's first minute would stand for all that came after.
     """
     owed = max(pod.running_points, lasted) - 1
-    return good(pod.cpu_seconds) if pod.cpu_seen_points >= max(1, owed) and not pod.was_restarted else None
+    return good(pod.cpu_seconds) if pod.cpu_seen_points >= max(1, owed) and not pod.restarts else None
 
 
 def _at_least(used: Mapping[str, PodUsage]) -> float | None:

@@ -48,7 +48,8 @@ class PodUsage(Value, frozen=True):
     kube-state-metrics told of in the window, by UID, ``started_at`` is the last one's. ``cpu_seconds`` is what all its
     containers have used in all, as of their last sample, and None where one of them was not seen; of Jobs' pods alone,
     ``cpu_seen_points`` are the steps at which each of them had a fresh sample. ``restarts`` is how often a counter of its
-    began anew within the reach of the evidence. ``is_ahead`` where samples are dated in the future: what is told for now
+    began anew within the reach of the evidence, in a new pod of its name too: what it had counted since the last scrape
+    is lost. ``is_ahead`` where samples are dated in the future: what is told for now
     was so a while ago.
     """
 
@@ -88,11 +89,6 @@ class PodUsage(Value, frozen=True):
             self.received_recent_bytes_per_second,
         )
         return any(rate is not None for rate in rates) or self.cpu_points > 0 or self.received_points > 0
-
-    @property
-    def was_restarted(self) -> bool:
-        """Whether a counter began anew within one pod's life: what it had counted since the last scrape is lost."""
-        return self.restarts > max(0, len(self.lives) - 1)
 
     def before(self, uid: str) -> PodLife:
         """What the pods owed together that had this one's name before it."""
