@@ -148,10 +148,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def write_pair(directory: Path, ca: trustme.CA, *names: str) -> None:
+def write_pair(directory: Path, ca: trustme.CA, *names: str, key_type: trustme.KeyType = trustme.KeyType.ECDSA) -> None:
     """A new key pair, as a renewed Secret would bring it."""
     directory.mkdir(parents=True, exist_ok=True)
-    pair = ca.issue_cert(*(names or ("127.0.0.1", "localhost")))
+    pair = ca.issue_cert(*(names or ("127.0.0.1", "localhost")), key_type=key_type)
     for name, content in (("tls.key", pair.private_key_pem), ("tls.crt", pair.cert_chain_pems[0])):
         fresh = directory / f".{name}"
         fresh.write_bytes(content.bytes())

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import signal
-import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +22,9 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.gasgi import ASGIWorker
 
 from webhook import asgi, gunicorn_conf, logs
+from webhook.adapters import key_pair
 from webhook.endpoints import refusal
 from webhook.settings import ServerSettings
-from webhook.wire import certificate
 
 _log = logging.getLogger(__name__)
 _IDLE_LINGER_SECONDS = 1.0
@@ -48,7 +47,7 @@ def wait_for_key_pair(settings: ServerSettings, *, pause: Callable[[float], None
     told = ""
     previous = signal.signal(signal.SIGTERM, _leave)
     try:
-        while fault := key_pair_fault(settings):
+        while fault := _key_pair_fault(settings):
             if fault != told:
                 _log.info("waiting for the key pair; nothing listens yet", extra={"reason": fault})
                 told = fault
@@ -57,28 +56,13 @@ def wait_for_key_pair(settings: ServerSettings, *, pause: Callable[[float], None
         signal.signal(signal.SIGTERM, previous)
 
 
-def key_pair_fault(settings: ServerSettings) -> str:
+def _key_pair_fault(settings: ServerSettings) -> str:
     """What keeps the key pair from being served; empty where nothing does."""
     try:
-        tls_context(settings)
-        certificate.not_after(settings.certificate.read_text("ascii"))
-    except FileNotFoundError:
-        return f"{settings.certificate.name} or {settings.key.name} is not there"
-    except ssl.SSLError as error:
-        return f"key pair: {error.reason or 'unreadable'}"
+        key_pair.load(settings)
     except (OSError, ValueError) as error:
-        return f"key pair: {type(error).__name__}"
+        return key_pair.fault_of(error, settings)
     return ""
-
-
-def tls_context(settings: ServerSettings) -> ssl.SSLContext:
-    """TLS 1.2 or newer, HTTP/1.1 only. Raises OSError or ssl.SSLError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(settings.certificate, settings.key)
-    return context
 
 
 class Application(BaseApplication):  # type: ignore[misc]
@@ -115,21 +99,21 @@ class Worker(ASGIWorker):  # type: ignore[misc]
     async def _serve(self) -> None:
         self.lifespan = LifespanManager(self.asgi, self.log, self.state)
         await self.lifespan.startup()
-        context = self._tls_or_leave()
+        served = self._tls_or_leave()
         # gunicorn notes what its C parser can do on the class it asks, and reads it from the base class alone.
         ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001
         for listener in self.sockets:
             server = await self.loop.create_server(
                 lambda: Connection(self),
                 sock=listener.sock,
-                ssl=context,
+                ssl=served.context,
                 ssl_handshake_timeout=self.settings.handshake_seconds,
                 ssl_shutdown_timeout=2.0,
             )
             self.servers.append(server)
             host, port = listener.getsockname()[:2]
             _log.info("listening", extra={"host": host, "port": port})
-        rotation = self.loop.create_task(self._follow_key_pair(context))
+        rotation = self.loop.create_task(self._follow_key_pair(served))
         while self.alive and self.ppid == os.getppid():
             self.notify()
             await asyncio.sleep(0.2)
@@ -165,43 +149,37 @@ class Worker(ASGIWorker):  # type: ignore[misc]
             if connection.is_idle:
                 connection.drop("shutdown")
 
-    def _tls_or_leave(self) -> ssl.SSLContext:
+    def _tls_or_leave(self) -> key_pair.ServedPair:
         try:
-            context = tls_context(self.settings)
-            self._show_end(self.settings.certificate)
+            pair = key_pair.load(self.settings)
         except (OSError, ValueError) as error:
             _log.critical("no TLS, no server", extra={"reason": type(error).__name__})
             raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from error
-        return context
+        self._show_end(pair)
+        return key_pair.ServedPair(pair)
 
-    async def _follow_key_pair(self, live: ssl.SSLContext) -> None:
+    async def _follow_key_pair(self, served: key_pair.ServedPair) -> None:
         """Serve a renewed pair on new connections. One that does not fit is told once, and the old one stays."""
         seen = _signature(self.settings)
         while True:
             await asyncio.sleep(self.settings.tls_poll_seconds)
+            # Before the files are read: what changes meanwhile is looked at again.
             found = _signature(self.settings)
             if found == seen:
                 continue
             seen = found
-            fault = key_pair_fault(self.settings) or self._take_up(live)
-            if fault:
+            try:
+                pair = key_pair.load(self.settings)
+            except (OSError, ValueError) as error:
                 self.asgi.metrics.certificate_faults.inc()
-                _log.warning("key pair not taken up", extra={"reason": fault})
+                _log.warning("key pair not taken up", extra={"reason": key_pair.fault_of(error, self.settings)})
             else:
+                served.renew(pair)
+                self._show_end(pair)
                 _log.info("key pair renewed")
 
-    def _take_up(self, live: ssl.SSLContext) -> str:
-        """Load the pair that was just found good; what went wrong if it changed in between."""
-        try:
-            live.load_cert_chain(self.settings.certificate, self.settings.key)
-            self._show_end(self.settings.certificate)
-        except (OSError, ValueError) as error:
-            return f"key pair: {type(error).__name__}"
-        return ""
-
-    def _show_end(self, path: Path) -> None:
-        end = certificate.not_after(path.read_text("ascii"))
-        self.asgi.metrics.certificate_not_after.set(end.timestamp())
+    def _show_end(self, pair: key_pair.KeyPair) -> None:
+        self.asgi.metrics.certificate_not_after.set(pair.not_after.timestamp())
 
     def _note_broken_connection(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Plain text on the TLS port, a handshake given up: anybody can cause them, so they are counted, not told."""

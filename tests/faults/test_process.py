@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+import trustme
 
 from tests.builders import NOW, idle_shop_snapshot, make_pod, make_review, make_snapshot, make_workload
 from tests.serverproc import answers, ask, read_all, running_server, start_server, wait_until, write_pair
@@ -83,6 +84,41 @@ def test_a_renewed_pair_is_served_and_a_broken_one_is_not(tmp_path):
         wait_until(lambda: serial(server) != first, "the new pair to be served")
         assert ask(session, "GET", "/healthz").status == 200
         session.close()
+
+
+def test_a_certificate_that_changes_while_it_is_taken_up_breaks_no_handshake(tmp_path):
+    """Now it fits the key, and a moment later no more: what was served before the change goes on being served."""
+    with running_server(tmp_path, idle_shop_snapshot(), tls_poll_seconds=0.001) as server:
+        good, certificate = serial(server), server.tls_dir / "tls.crt"
+        write_pair(tmp_path / "other", server.ca)
+        contents = [(folder / "tls.crt").read_bytes() for folder in (server.tls_dir, tmp_path / "other")]
+        stop = threading.Event()
+        flicker = threading.Thread(target=alternate, args=(certificate, contents, stop))
+        flicker.start()
+        try:
+            assert {serial(server) for _ in range(300)} == {good}
+        finally:
+            stop.set()
+            flicker.join()
+
+
+def alternate(file, contents, stop):
+    """One content after the other, each by a rename, until told to stop."""
+    fresh = file.with_name(".flicker")
+    while not stop.is_set():
+        for content in contents:
+            fresh.write_bytes(content)
+            fresh.replace(file)
+            time.sleep(0.0005)
+
+
+def test_a_renewed_pair_with_another_kind_of_key_is_served_instead_of_the_old_one_not_beside_it(tmp_path):
+    """A caller that likes the old kind better would go on getting a certificate that ends."""
+    with running_server(tmp_path, idle_shop_snapshot(), tls_poll_seconds=0.05) as server:
+        first = serial(server)
+        write_pair(server.tls_dir, server.ca, key_type=trustme.KeyType.RSA)
+        wait_until(lambda: logged(server, "key pair renewed"), "the new pair to be taken up")
+        assert serial(server) != first
 
 
 @pytest.mark.fault(1)
