@@ -128,9 +128,11 @@ def test_the_owners_own_odd_words_are_the_api_servers_to_judge():
     patch.check(raw, patch.build(raw, changes))
 
 
-def test_a_patch_that_is_too_large_is_refused():
-    with pytest.raises(PatchError, match="larger"):
-        patch.check(RAW, [add(f"/metadata/annotations/{patch.escape(DECISION)}", "x" * patch.MAX_PATCH_BYTES)])
+def test_a_weight_of_the_owners_is_the_api_servers_to_judge():
+    """It refuses the pod for it; that is no fault of ours."""
+    wish = {"weight": 0, "preference": ZONE}
+    raw = builders.make_pod(affinity={"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}})
+    patch.check(raw, patch.build(raw, Changes(preferred=(builders.KARPENTER_SPOT,))))
 
 
 @pytest.mark.parametrize(("spare", "refused"), [(0, False), (-1, True)])

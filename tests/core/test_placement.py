@@ -123,6 +123,7 @@ _ELSEWHERE = {
     Reason.NO_SNAPSHOT,
     Reason.NOT_A_POD_CREATION,
     Reason.BAD_OBJECT,
+    Reason.TOO_LARGE,
     Reason.BAD_PATCH,
     Reason.INTERNAL_ERROR,
 }

@@ -9,11 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.builders import make_pod, make_review
+from tests.builders import AKS_SPOT, AKS_TAINT, idle_shop_snapshot, make_node, make_pod, make_review
+from tests.endpoints.conftest import Shown
 from tests.strategies import pods
 from webhook.core import placement
+from webhook.core.model import Platform
 from webhook.endpoints import mutate
 from webhook.errors import PatchError
+from webhook.metrics import Metrics
+from webhook.wire import admission
 
 
 def post(client, body, content_type="application/json", path="/mutate"):
@@ -103,6 +107,69 @@ def test_whatever_fails_after_the_uid_is_known_admits_the_pod(own_house, monkeyp
     assert response == {"uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "allowed": True}
     assert own_house.sample("spot_balancer_decisions_total", reason=reason) == 1
     assert "canary" not in str([record.__dict__ for record in caplog.records])
+
+
+def with_values(total, length):
+    """A pod whose one required term has so many bytes of values, each of this length."""
+    values = [f"{n:0{length}}" for n in range(total // (length + len('"",')) or 1)]
+    terms = [{"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "NotIn", "values": values}]}]
+    return make_pod(
+        affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+    )
+
+
+def large_pods():
+    """On either side of what fits into an answer, in base64 or not."""
+    return st.builds(with_values, st.integers(20_000, 35_000), st.integers(5, 63))
+
+
+@pytest.fixture
+def guarding_house(own_house):
+    """Spot nodes of two architectures behind their marker's taint: a patch repeats the pod's terms, each of them twice."""
+    platforms = (Platform("linux", "amd64"), Platform("linux", "arm64"))
+    nodes = [make_node(p.architecture, AKS_SPOT, taints=(AKS_TAINT,), platform=p) for p in platforms]
+    own_house.snapshots.snapshot = idle_shop_snapshot(nodes=nodes)
+    return own_house
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(pods() | large_pods(), st.text(min_size=1, max_size=admission.LONGEST_UID))
+def test_m13_an_answer_stays_within_64_kilobytes_as_it_is_sent(guarding_house, pod, uid):
+    reply = post(guarding_house.hot, make_review(pod, uid=uid))
+    assert reply.status_code == 200
+    assert len(reply.data) <= 64 * 1024
+
+
+def test_an_answer_that_would_be_too_large_leaves_the_pod_as_it_came_and_is_no_error(guarding_house, caplog):
+    """Whoever reaches the port can ask for it, as often as they like."""
+    with caplog.at_level(logging.DEBUG):
+        assert response_to(guarding_house, with_values(30_000, 60)).keys() == {"uid", "allowed"}
+    assert guarding_house.sample("spot_balancer_decisions_total", reason="too-large") == 1
+    assert caplog.records == []
+
+
+def test_the_same_fault_is_told_once_a_minute_with_how_often_it_happened(caplog, monkeypatch):
+    """Whoever finds a pod that makes us fail may send it a thousand times a second."""
+    now = [0.0]
+    asked = mutate.Mutate(Shown(idle_shop_snapshot()), Metrics(), seconds=lambda: now[0])
+
+    def fail(*_args, **_kwargs):
+        raise KeyError
+
+    def post_many(count):
+        caplog.clear()
+        for _ in range(count):
+            asked(json.dumps(make_review(make_pod())).encode())
+        return [record.repeated for record in caplog.records]
+
+    monkeypatch.setattr(mutate.patch, "check", fail)
+    assert post_many(100) == [0]
+    now[0] = 59.9
+    assert post_many(1) == []
+    now[0] = 60.0
+    assert post_many(2) == [100]
+    monkeypatch.setattr(mutate.patch, "build", fail)
+    assert post_many(2) == [0], "another fault is told at once"
 
 
 def test_answers_carry_only_what_the_protocol_asks_for(house):

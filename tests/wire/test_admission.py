@@ -152,7 +152,7 @@ def test_an_answer_without_a_change_has_neither_patch_nor_its_type():
 @given(uid=st.text(st.characters(codec="utf-8"), min_size=1, max_size=256), value=st.text(st.characters(codec="utf-8")))
 def test_an_answer_is_json_with_the_uid_and_the_patch_that_went_in(uid, value):
     operations = [{"op": "add", "path": "/metadata/annotations", "value": {"a": value}}]
-    answer = json.loads(admission.encode(admission.Request(uid=uid), operations))["response"]
+    answer = json.loads(admission.encode(admission.Request(uid=uid), admission.encode_patch(operations)))["response"]
     assert answer["uid"] == uid
     assert answer["allowed"] is True
     assert answer["patchType"] == "JSONPatch"

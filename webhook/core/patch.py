@@ -16,8 +16,6 @@ from webhook.core.model import Toleration
 from webhook.core.placement import DECISION, DELETION_COST, Changes
 from webhook.errors import PatchError
 
-MAX_PATCH_BYTES = 64 * 1024
-
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _NODE_AFFINITY = "/spec/affinity/nodeAffinity"
@@ -136,8 +134,6 @@ def apply(raw: Mapping[str, Any], operations: list[Operation]) -> Json:
 
 def check(raw: Mapping[str, Any], operations: list[Operation]) -> Json:
     """Apply the patch and prove that it only adds what is ours; returns the patched object. Raises PatchError."""
-    if len(msgspec.json.encode(operations)) > MAX_PATCH_BYTES:
-        raise PatchError(f"the patch is larger than {MAX_PATCH_BYTES} bytes")
     if any(operation["op"] != "add" for operation in operations):
         raise PatchError("the patch does more than add")
     after = apply(raw, operations)
@@ -152,8 +148,6 @@ def check(raw: Mapping[str, Any], operations: list[Operation]) -> Json:
     _check_prefix(before_affinity.get(_PREFERRED), after_affinity.get(_PREFERRED), "preferred terms")
     _check_terms(before_affinity.get(_REQUIRED), after_affinity.get(_REQUIRED))
     _check_words(raw, after)
-    if any(not 1 <= term.get("weight", 0) <= 100 for term in (after_affinity.get(_PREFERRED) or [])):
-        raise PatchError("a preference has a weight outside 1..100")
     return after
 
 
@@ -218,6 +212,8 @@ def _check_words(raw: Mapping[str, Any], after: Json) -> None:
     if not all(map(_is_toleration, added)):
         raise PatchError("a toleration that Kubernetes would refuse")
     wishes = _added(raw, after, "spec", "affinity", "nodeAffinity", _PREFERRED)
+    if any(not 1 <= wish.get("weight", 0) <= 100 for wish in wishes):
+        raise PatchError("a preference has a weight outside 1..100")
     narrowed = [wish.get("preference") or {} for wish in wishes]
     if any(set(term) != {"matchExpressions"} or not term["matchExpressions"] for term in narrowed):
         raise PatchError("a preference without expressions, which would like every node")

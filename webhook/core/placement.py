@@ -69,6 +69,7 @@ class Reason(StrEnum):
     NO_READY_POD = "no-ready-pod"  # nobody knows yet on which architecture it runs
     TOLERATIONS_RESTRICTED = "tolerations-restricted"
     TOO_MANY_TERMS = "too-many-terms"
+    TOO_LARGE = "too-large"  # its required terms, which an answer must repeat, are tens of kilobytes long
     # Faults of ours, answered openly.
     NO_SNAPSHOT = "no-snapshot"
     NOT_A_POD_CREATION = "not-a-pod-creation"

@@ -37,6 +37,7 @@ MEANING: dict[Reason, str] = {
     Reason.NO_READY_POD: "is left as it is: without a Ready pod nobody knows its architecture, and the spot nodes are tainted",
     Reason.TOLERATIONS_RESTRICTED: "is left as it is: its namespace restricts tolerations, and the spot nodes are tainted",
     Reason.TOO_MANY_TERMS: "is left as it is: its affinity would grow too large",
+    Reason.TOO_LARGE: "is left as it is: with its own long affinity in it the answer would pass 64 KiB",
     Reason.NO_SNAPSHOT: "is left as it is: the server has no snapshot yet",
     Reason.NOT_A_POD_CREATION: "is left as it is: nothing but the creation of a pod is decided",
     Reason.BAD_OBJECT: "is left as it is: it is not shaped like a pod",

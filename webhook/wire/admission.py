@@ -18,6 +18,8 @@ from webhook.errors import ReviewError
 API_VERSION = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
 LONGEST_UID = 256
+MAX_ANSWER_BYTES = 64 * 1024
+"""Of an answer with a patch, as it is sent. A pod's own terms, which a patch may have to repeat, can be megabytes."""
 
 _NULL = b"null"
 
@@ -113,17 +115,22 @@ def decode_raw(request: Request) -> dict[str, Any]:
     return raw
 
 
-def encode(request: Request, operations: Sequence[Mapping[str, Any]] = ()) -> bytes:
-    """The answer: always allowed; without operations it has neither patch nor patchType."""
+def encode(request: Request, patch: bytes = b"") -> bytes:
+    """The answer: always allowed; without a patch it has neither patch nor patchType."""
     uid = _ENCODER.encode(request.uid)
-    if not operations:
+    if not patch:
         return b"".join((_HEAD, uid, _ALLOWED))
-    return b"".join((_HEAD, uid, _PATCHED, encode_patch(operations), _TAIL))
+    return b"".join((_HEAD, uid, _PATCHED, patch, _TAIL))
 
 
 def encode_patch(operations: Sequence[Mapping[str, Any]]) -> bytes:
     """A JSON Patch in base64, as the answer carries it."""
     return base64.b64encode(_ENCODER.encode(operations))
+
+
+def has_room_for(request: Request, patch: bytes) -> bool:
+    """Whether the answer with this patch stays within what we send."""
+    return len(encode(request, patch)) <= MAX_ANSWER_BYTES
 
 
 def _salvage(body: bytes) -> Request:
