@@ -37,7 +37,8 @@ def build(settings: ServerSettings) -> "Server":
     # One more series for each labelled one, and nobody asks when it began.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics = Metrics()
-    snapshots = Follower(settings.snapshot, clock, poll_seconds=settings.snapshot_poll_seconds, prepare=spotpool.fleet)
+    poll = settings.snapshot_poll_seconds
+    snapshots = Follower(settings.snapshot, clock, poll_seconds=poll, prepare=spotpool.fleet_steps)
     metrics.watch(snapshots.current, clock)
     metrics.watch_count("snapshot_swaps", "Snapshots taken up.", lambda: snapshots.swaps)
     metrics.watch_count("snapshot_faults", "Snapshots refused.", snapshots.faults.total)

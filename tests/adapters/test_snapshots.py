@@ -6,8 +6,11 @@ import logging
 import msgspec
 import pytest
 
-from tests.builders import NOW, idle_shop_snapshot, make_snapshot, make_workload
+from tests.builders import KARPENTER_SPOT, NOW, idle_shop_snapshot, make_node, make_snapshot, make_workload
 from webhook.adapters.snapshots import META, DirectoryWriter, Follower, load
+from webhook.core import spotpool
+from webhook.core.model import Requirement
+from webhook.core.policy import Policy, SpotPool
 from webhook.core.snapshot import Snapshot
 from webhook.errors import SnapshotError
 from webhook.wire.snapshot import encode_document
@@ -195,8 +198,46 @@ def test_a_large_snapshot_is_decoded_with_pauses_in_which_others_run(tmp_path):
     assert asyncio.run(count_turns()) > 10
 
 
-def test_what_decisions_compute_once_is_warmed_before_the_swap(directory, writer):
+def test_what_decisions_compute_once_is_warmed_step_by_step_before_the_swap(directory, writer):
     seen = []
-    follower = Follower(directory, lambda: NOW, prepare=lambda snapshot: seen.append((snapshot, follower.current())))
+
+    def prepare(new, old):
+        for step in range(2):
+            seen.append((step, new, old, follower.current()))
+            yield
+
+    follower = Follower(directory, lambda: NOW, prepare=prepare)
     follower.refresh_now()
-    assert seen == [(follower.current(), None)]
+    first = follower.current()
+    assert seen == [(0, first, None, None), (1, first, None, None)]
+    writer.write(make_snapshot(make_workload("newcomer")))
+    follower.refresh_now()
+    assert seen[2:] == [(step, follower.current(), first, first) for step in range(2)]
+
+
+def test_nodes_that_did_not_change_are_the_very_same_in_the_next_snapshot_and_changed_ones_are_not(directory, writer):
+    """So that nothing of them needs to be decoded or summed up again each time a workload changes."""
+    follower = Follower(directory, lambda: NOW, prepare=spotpool.fleet_steps)
+    follower.refresh_now()
+    nodes, fleet = follower.current().nodes, spotpool.fleet(follower.current())
+    for name in ("newcomer", "later"):
+        writer.write(make_snapshot(make_workload(name)))
+        follower.refresh_now()
+        assert [key.name for key in follower.current().workloads] == [name]
+        assert follower.current().nodes is nodes
+        assert spotpool.fleet(follower.current()) is fleet
+    writer.write(make_snapshot(make_workload(), nodes=[make_node("other", KARPENTER_SPOT)]))
+    follower.refresh_now()
+    assert list(follower.current().nodes) == ["other"]
+    assert spotpool.fleet(follower.current()) is not fleet
+
+
+def test_another_policy_sums_up_the_same_nodes_anew(directory, writer):
+    follower = Follower(directory, lambda: NOW, prepare=spotpool.fleet_steps)
+    follower.refresh_now()
+    nodes = follower.current().nodes
+    pool = SpotPool("burst", marker=(Requirement("pool", "In", ("burst",)),))
+    writer.write(idle_shop_snapshot(policy=Policy(spot_pools=(pool,))))
+    follower.refresh_now()
+    assert follower.current().nodes is nodes
+    assert pool.marker in spotpool.fleet(follower.current()).markers

@@ -10,13 +10,14 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
+from webhook.core.model import Node
 from webhook.core.snapshot import Snapshot
 from webhook.errors import SnapshotError
 from webhook.ports import Clock
@@ -84,7 +85,8 @@ class DirectoryWriter:
 class Follower:
     """The newest whole snapshot of a path, decoded beside the requests in slices of under a millisecond.
 
-    ``prepare`` is called with each new snapshot before it is shown, to warm what decisions compute once per snapshot.
+    ``prepare`` is given each new snapshot and the one before it, and run in slices too before the new one is shown: it
+    warms what decisions compute once per snapshot. Nodes whose part did not change are the same object in both.
     A captured file is decoded at once, and its now is its own ``captured_at``.
     """
 
@@ -94,7 +96,7 @@ class Follower:
         clock: Clock,
         *,
         poll_seconds: float = 0.5,
-        prepare: Callable[[Snapshot], object] = lambda _: None,
+        prepare: Callable[[Snapshot, Snapshot | None], Iterable[None]] = lambda _new, _old: (),
     ) -> None:
         self.faults: Counter[str] = Counter()
         """Refused states by code: missing, unreadable, older. A state counts once, however long it lasts."""
@@ -105,6 +107,8 @@ class Follower:
         self._prepare = prepare
         self._current: Snapshot | None = None
         self._is_file = False
+        self._nodes: dict[str, Mapping[str, Node]] = {}
+        """The last ones decoded, by the digest of their part."""
         self._seen: tuple[int, ...] = ()
         self._told = ""
         self._retry_at = 0.0
@@ -142,7 +146,7 @@ class Follower:
                 self._told = ""
             self._seen = seen
             found = yield from self._read_steps(is_file=is_file)
-            self._show(found, is_file=is_file)
+            yield from self._show(found, is_file=is_file)
         except FileNotFoundError as error:
             self._refuse("missing", f"{error.filename} is not there")
         except (SnapshotError, OSError) as error:
@@ -152,13 +156,16 @@ class Follower:
         if is_file:
             return wire.decode_document(_read(self._path))
         manifest = wire.decode_manifest(_read(self._path / META))
-        return (yield from _directory_steps(self._path, manifest))
+        digest = manifest.parts["nodes"].digest
+        found = yield from _directory_steps(self._path, manifest, nodes=self._nodes.get(digest))
+        self._nodes = {digest: found.nodes}
+        return found
 
-    def _show(self, found: Snapshot, *, is_file: bool) -> None:
+    def _show(self, found: Snapshot, *, is_file: bool) -> Iterator[None]:
         if not is_file and self._current is not None and _is_older(found, self._current):
             self._refuse("older", f"generation {found.meta.generation} after {self._current.meta.generation}")
             return
-        self._prepare(found)
+        yield from self._prepare(found, self._current)
         self._current, self._is_file, self._told = found, is_file, ""
         self.swaps += 1
 
@@ -180,11 +187,15 @@ def _sliced(steps: Iterator[None]) -> Iterator[None]:
             end = time.perf_counter() + _SLICE_SECONDS
 
 
-def _directory_steps(path: Path, manifest: wire.Manifest) -> Generator[None, None, Snapshot]:
-    assembly = wire.Assembly()
+def _directory_steps(
+    path: Path, manifest: wire.Manifest, nodes: Mapping[str, Node] | None = None
+) -> Generator[None, None, Snapshot]:
+    """``nodes`` are those of the same part, decoded before; its bytes are read and verified all the same."""
+    assembly = wire.Assembly(nodes)
     for name in wire.PARTS:
+        is_known = name == "nodes" and nodes is not None
         for line in _verified_lines(path / manifest.parts[name].file, manifest.parts[name]):
-            if line:
+            if line and not is_known:
                 assembly.add(name, line)
             yield
     return assembly.snapshot(manifest)

@@ -59,15 +59,18 @@ class Snapshot:
         cls,
         meta: Meta,
         *,
-        nodes: dict[str, Node],
+        nodes: Mapping[str, Node],
         namespaces: dict[str, Namespace],
         workloads: dict[WorkloadKey, Workload],
         controllers: dict[tuple[str, str, str], WorkloadKey],
     ) -> Self:
-        """Take over indexes that were built bit by bit, so that a large snapshot never holds up a request."""
+        """Take over indexes that were built bit by bit, so that a large snapshot never holds up a request.
+
+        ``nodes`` may be those of another snapshot: then both have the very same.
+        """
         made = cls.__new__(cls)
         made.meta = meta
-        made.nodes = MappingProxyType(nodes)
+        made.nodes = nodes if isinstance(nodes, MappingProxyType) else MappingProxyType(nodes)
         made.namespaces = MappingProxyType(namespaces)
         made.workloads = MappingProxyType(workloads)
         made.controllers = MappingProxyType(controllers)

@@ -6,8 +6,9 @@ lists, because a taint learnt from a live node may guard a tenant's or a drainin
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from bisect import insort
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 
@@ -105,6 +106,8 @@ MAX_LANDINGS = 64
 """What a single pod is matched against at most, however many kinds of spot nodes there are."""
 
 Marker = tuple[Requirement, ...]
+_Way = tuple[Marker, Platform | None, tuple[Taint, ...]]
+_Kind = tuple[tuple[tuple[str, str], ...], tuple[Taint, ...]]
 
 NEVER_ON_SPOT: Marker = tuple(Requirement(row.label, "NotIn", row.regular) for row in PROVIDERS if row.regular) + tuple(
     Requirement(row.unless[0], "NotIn", (row.unless[1],)) for row in PROVIDERS if row.unless is not None
@@ -310,54 +313,72 @@ _fleets: "WeakKeyDictionary[Snapshot, Fleet]" = WeakKeyDictionary()
 
 def fleet(snapshot: Snapshot) -> Fleet:
     """The summary of a snapshot's nodes; computed at first use and kept with the snapshot."""
-    known = _fleets.get(snapshot)
-    if known is None:
-        known = _fleets[snapshot] = _survey(snapshot)
-    return known
+    if snapshot not in _fleets:
+        deque(fleet_steps(snapshot), maxlen=0)
+    return _fleets[snapshot]
 
 
-def _survey(snapshot: Snapshot) -> Fleet:
+def fleet_steps(snapshot: Snapshot, before: Snapshot | None = None) -> Iterator[None]:
+    """Compute it ahead, a node a step; what holds of ``before`` with the very same nodes and policy is taken over."""
+    if snapshot in _fleets:
+        return
+    if before and before.nodes is snapshot.nodes and before.meta.policy == snapshot.meta.policy:
+        _fleets[snapshot] = fleet(before)
+    else:
+        _fleets[snapshot] = yield from _survey(snapshot)
+
+
+def _survey(snapshot: Snapshot) -> Generator[None, None, Fleet]:
     policy = snapshot.meta.policy
-    spot = [node for node in snapshot.nodes.values() if node.capacity_type is CapacityType.SPOT]
-    destinations = [node for node in spot if destination(node, policy=policy)]
-    ways = (
-        destinations if destinations or policy.spot_pools else [node for node in spot if _is_ours(node, policy=policy)]
-    )
-    unguarded = {n.marker for n in ways if not blocking(n.taints)}
-    unguarded |= {p.marker for p in policy.spot_pools if not blocking(p.taints)}
-    guarded: dict[tuple[Platform | None, tuple[Taint, ...]], None] = {
-        (node.platform, taints): None for node in ways if (taints := blocking(node.taints))
-    }
-    guarded |= {(None, taints): None for pool in policy.spot_pools if (taints := blocking(pool.taints))}
+    pools: dict[_Way, None] = {(pool.marker, None, blocking(pool.taints)): None for pool in policy.spot_pools}
+    markers = {marker for marker, _, _ in pools}
+    every, spot, behind, lookalikes = set[Platform](), set[Platform](), set[Platform](), set[Platform]()
+    now, once_awake, kinds = dict[_Way, None](), dict[_Way, None](), Counter[_Kind]()
+    for node in snapshot.nodes.values():
+        yield
+        platform, taints = node.platform, blocking(node.taints)
+        every.add(platform)
+        if node.capacity_type is not CapacityType.SPOT:
+            if any(tolerable(taint, policy=policy) for taint in taints):
+                lookalikes.add(platform)
+            continue
+        markers.add(node.marker)
+        spot.add(platform)
+        if taints:
+            # Cordoned and NotReady nodes too: a toleration outlives the moment.
+            behind.add(platform)
+        if _is_ours(node, policy=policy):
+            once_awake[node.marker, platform, taints] = None
+        if destination(node, policy=policy):
+            now[node.marker, platform, taints] = None
+            kinds[_kind(node, taints)] += 1
+    ways = {**(now if kinds or pools else once_awake), **pools}
     return Fleet(
-        markers=_ordered({n.marker for n in spot} | {p.marker for p in policy.spot_pools}),
-        open_markers=_ordered(unguarded),
-        guarded=tuple(guarded),
-        # Cordoned and NotReady nodes too: a toleration outlives the moment.
-        behind_taints=frozenset(n.platform for n in spot if blocking(n.taints)),
-        lookalikes=frozenset(
-            node.platform
-            for node in snapshot.nodes.values()
-            if node.capacity_type is CapacityType.REGULAR
-            and any(tolerable(taint, policy=policy) for taint in blocking(node.taints))
-        ),
-        platforms=frozenset(n.platform for n in spot),
-        every_platform=frozenset(n.platform for n in snapshot.nodes.values()),
-        destinations=len(destinations),
-        landings=(*_kinds(destinations, policy), *_declared(policy)),
+        markers=_ordered(markers),
+        open_markers=_ordered({marker for marker, _, taints in ways if not taints}),
+        guarded=tuple(dict.fromkeys((platform, taints) for _, platform, taints in ways if taints)),
+        behind_taints=frozenset(behind),
+        lookalikes=frozenset(lookalikes),
+        platforms=frozenset(spot),
+        every_platform=frozenset(every),
+        destinations=kinds.total(),
+        landings=(*(yield from _landings(kinds, policy)), *_declared(policy)),
     )
 
 
-def _kinds(destinations: Iterable[Node], policy: Policy) -> list[Landing]:
-    """By labels and taints, without the host's name, which would make each node a kind of its own."""
-    told = kept_keys(policy) - {_HOSTNAME}
-    counted = Counter(
-        (tuple(sorted((k, v) for k, v in node.labels.items() if k != _HOSTNAME)), blocking(node.taints))
-        for node in destinations
-    )
-    # The names decide between equals, so that the same world gives the same answer.
-    common = sorted(counted, key=lambda kind: (-counted[kind], repr(kind)))[:MAX_LANDINGS]
-    return [Landing(labels=dict(labels), told=told, taints=taints) for labels, taints in common]
+def _kind(node: Node, taints: tuple[Taint, ...]) -> _Kind:
+    """Labels and taints, without the host's name, which would make each node a kind of its own."""
+    return tuple(sorted((k, v) for k, v in node.labels.items() if k != _HOSTNAME)), taints
+
+
+def _landings(kinds: Mapping[_Kind, int], policy: Policy) -> Generator[None, None, list[Landing]]:
+    """The most common ones. Names decide between equals, so that the same world gives the same answer."""
+    told, common = kept_keys(policy) - {_HOSTNAME}, list[tuple[int, str, _Kind]]()
+    for kind, count in kinds.items():
+        yield
+        insort(common, (-count, repr(kind), kind))
+        del common[MAX_LANDINGS:]
+    return [Landing(labels=dict(labels), told=told, taints=taints) for _, _, (labels, taints) in common]
 
 
 def _declared(policy: Policy) -> list[Landing]:

@@ -5,7 +5,7 @@ for the server: NDJSON parts that are named by their digest, and a manifest, wri
 belong together. Bytes in, values out; adapters/snapshots.py holds the files.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -107,10 +107,14 @@ def decode_manifest(text: bytes) -> Manifest:
 
 
 class Assembly:
-    """A snapshot in the making, one line at a time, so that the caller may pause wherever it likes."""
+    """A snapshot in the making, one line at a time, so that the caller may pause wherever it likes.
 
-    def __init__(self) -> None:
+    ``nodes`` are another snapshot's, whose part had the same digest; then no line of that part is to be added.
+    """
+
+    def __init__(self, nodes: Mapping[str, Node] | None = None) -> None:
         self._nodes: dict[str, Node] = {}
+        self._known_nodes = nodes
         self._namespaces: dict[str, Namespace] = {}
         self._workloads: dict[WorkloadKey, Workload] = {}
         self._controllers: dict[tuple[str, str, str], WorkloadKey] = {}
@@ -131,7 +135,7 @@ class Assembly:
         """The whole; the assembly is used up."""
         return Snapshot.from_indexes(
             _meta(manifest),
-            nodes=self._nodes,
+            nodes=self._nodes if self._known_nodes is None else self._known_nodes,
             namespaces=self._namespaces,
             workloads=self._workloads,
             controllers=self._controllers,
