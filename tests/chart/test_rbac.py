@@ -15,20 +15,8 @@ READ_BY_BOTH = {
     ("batch", "cronjobs"): READ,
     ("batch", "jobs"): READ,
 }
-CLUSTER_RIGHTS = {
-    "sync": READ_BY_BOTH,
-    "monitor": READ_BY_BOTH
-    | {
-        ("policy", "poddisruptionbudgets"): READ,
-        ("autoscaling", "horizontalpodautoscalers"): READ,
-        ("", "persistentvolumeclaims"): READ,
-        ("", "persistentvolumes"): READ,
-        ("", "resourcequotas"): READ,
-        ("storage.k8s.io", "storageclasses"): READ,
-        ("", "events"): ("create", "patch"),
-        ("events.k8s.io", "events"): ("create", "patch"),
-    },
-}
+# One more for either is a right that nothing uses: it comes with the feature that does.
+CLUSTER_RIGHTS = {"sync": READ_BY_BOTH, "monitor": READ_BY_BOTH}
 OWN_NAMESPACE_RIGHTS = {
     "sync": {("", "configmaps"): READ},
     "monitor": {("", "configmaps"): ("create", "get", "list", "update", "watch")},
