@@ -8,6 +8,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -17,12 +18,15 @@ from tests import builders
 from tests.cli.conftest import ROOT
 from tests.parts.processes import reserve_port
 from webhook import __version__
+from webhook.cli import root
+from webhook.cli.common import FORMATS, STRUCTURED
 from webhook.cli.root import COMMANDS, run
 from webhook.core.model import BatchRun, Side, WorkloadKey
 from webhook.jobs.monitor import MonitorReport, SideChange
 from webhook.wire.snapshot import encode_document
 
 DEMO = "examples/demo.snapshot.json"
+CONFIG = "examples/config.yaml"
 KUBECONFIG = """
 apiVersion: v1
 kind: Config
@@ -41,12 +45,36 @@ def closed_cluster(tmp_path):
     return str(file)
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_every_command_helps_with_an_example(cli, name):
-    words = ("certs", "dev") if name == "certs" else (name,)
+def every_command(command=root.cli, words=()):
+    """The words of each command and group, the root's being none."""
+    yield words
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from every_command(command.get_command(context, name), (*words, name))
+
+
+@pytest.mark.parametrize("words", list(every_command()), ids=" ".join)
+def test_every_command_helps_with_an_example(cli, words):
     outcome = cli(*words, "--help")
     assert outcome.code == 0
     assert "Example: spot-balancer" in outcome.out
+
+
+def test_every_command_that_prints_takes_the_same_formats():
+    """Only `snapshot` has another -o: the file it writes."""
+    for words in every_command():
+        command = root.cli
+        for word in words:
+            command = command.get_command(click.Context(command), word)
+        for option in command.params:
+            if "-o" in option.opts and words != ("snapshot",):
+                assert tuple(option.type.choices) == FORMATS, words
+
+
+@pytest.mark.parametrize("words", [("version",), ("config", "check", CONFIG), ("config", "print", CONFIG)])
+def test_where_wide_has_nothing_more_to_tell_it_is_the_table(cli, words):
+    assert cli(*words, "-o", "wide").out == cli(*words).out
 
 
 def test_the_list_of_commands_is_the_list_of_modules(cli):
@@ -60,11 +88,11 @@ def test_as_a_plugin_it_calls_itself_kubectls(process):
     assert "Usage: kubectl spot-balancer" in process("--help", program=program).out
 
 
-@pytest.mark.parametrize("output", ["table", "json", "yaml"])
+@pytest.mark.parametrize("output", FORMATS)
 def test_version_in_each_format(cli, output):
     text = cli("version", "-o", output).out
     assert __version__ in text
-    if output != "table":
+    if output in STRUCTURED:
         assert yaml.safe_load(text)["schemaVersion"] == 1
 
 
@@ -262,7 +290,7 @@ def test_explain_prints_as_it_was_agreed(cli, tmp_path, output):
     assert text == golden.read_text()
 
 
-@pytest.mark.parametrize("output", ["table", "json", "yaml"])
+@pytest.mark.parametrize("output", FORMATS)
 def test_a_run_of_the_monitor_prints_as_it_was_agreed(capsys, output):
     from webhook.cli.monitor import _print
 

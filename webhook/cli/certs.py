@@ -7,7 +7,7 @@ import click
 from webhook.cli.common import clock
 
 
-@click.group("certs")
+@click.group("certs", epilog="Example: spot-balancer certs dev --dir build/tls --host 127.0.0.1 --host localhost")
 def command() -> None:
     """Make throw-away certificates; see certs/README.md for who trusts whom."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FORMATS = ("table", "wide", "json", "yaml")
+STRUCTURED = ("json", "yaml")
 BOOK = "spot-balancer"
 USAGE, TROUBLE = 2, 3
 
@@ -72,9 +73,9 @@ config_option = click.option(
 )
 
 
-def output_option(formats: Sequence[str] = FORMATS) -> Callable[[Command], Command]:
-    """``-o``."""
-    return click.option("-o", "--output", type=click.Choice(formats), default=formats[0], show_default=True)
+def output_option() -> Callable[[Command], Command]:
+    """``-o``, with the same formats everywhere; ``wide`` is ``table`` where there is nothing more to tell."""
+    return click.option("-o", "--output", type=click.Choice(FORMATS), default="table", show_default=True)
 
 
 def read_configuration(file: Path | None) -> Configuration:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import yaml
 
-from webhook.cli.common import USAGE, output_option, print_structured, read_configuration, rows
+from webhook.cli.common import STRUCTURED, USAGE, output_option, print_structured, read_configuration, rows
 from webhook.configuration.printing import Setting, document_of, settings_of
 from webhook.core.model import Value
 from webhook.errors import ConfigurationError, InputError
@@ -29,7 +29,7 @@ def command() -> None:
 
 @command.command("check", epilog="Example: spot-balancer config check examples/config.yaml")
 @click.argument("file", type=_FILE)
-@output_option(("table", "json", "yaml"))
+@output_option()
 def check(file: Path, output: str) -> int:
     """Tell all faults of FILE at once. Exit code 2 if there are any."""
     faults: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ def check(file: Path, output: str) -> int:
         read_configuration(file)
     except ConfigurationError as exc:
         faults = tuple(exc.faults)
-    if output != "table":
+    if output in STRUCTURED:
         print_structured(Check(schema_version=1, file=str(file), valid=not faults, faults=faults), output)
     elif faults:
         click.echo(f"{file}: {len(faults)} fault(s)", err=True)
@@ -50,7 +50,7 @@ def check(file: Path, output: str) -> int:
 
 @command.command("print", epilog="Example: spot-balancer config print examples/config.yaml")
 @click.argument("file", type=_FILE, required=False)
-@output_option(("table", "json", "yaml"))
+@output_option()
 def print_(file: Path | None, output: str) -> None:
     """Print every value in force, and whether FILE says it or it is the default; without FILE all defaults.
 

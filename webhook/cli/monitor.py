@@ -7,6 +7,7 @@ import msgspec
 
 from webhook import logs
 from webhook.cli.common import (
+    STRUCTURED,
     TROUBLE,
     Access,
     clock,
@@ -43,7 +44,7 @@ class _ReadOnlyBook:
 @config_option
 @cluster_options
 @click.option("--dry-run", is_flag=True, help="Judge and report, write nothing.")
-@output_option(("table", "json", "yaml"))
+@output_option()
 def command(config_file: Path | None, dry_run: bool, output: str, access: Access) -> int:  # noqa: FBT001
     """Ask Prometheus once, judge every workload, turn sides, write the verdict book.
 
@@ -68,12 +69,21 @@ def command(config_file: Path | None, dry_run: bool, output: str, access: Access
     return 0 if report.did_its_work else TROUBLE
 
 
+def _counts(report: MonitorReport, *, wide: bool) -> tuple[tuple[str, ...], list[list[str]]]:
+    header: tuple[str, ...] = ("WORKLOADS", "IDLE", "ACTIVE", "UNKNOWN", "OBJECTS WRITTEN")
+    counts = [report.workloads, report.idle, report.active, report.unknown, report.objects_written]
+    if not wide:
+        return header, [[str(n) for n in counts]]
+    counts += [len(report.forgotten), report.queries, report.dropped_values]
+    took = f"{(report.finished_at - report.started_at).total_seconds():.1f}s"
+    return (*header, "FORGOTTEN", "QUERIES", "DROPPED VALUES", "TOOK"), [[*(str(n) for n in counts), took]]
+
+
 def _print(report: MonitorReport, output: str, *, dry_run: bool) -> None:
-    if output != "table":
+    if output in STRUCTURED:
         print_structured({"schemaVersion": 1, **msgspec.to_builtins(report)}, output)
         return
-    counts = [str(n) for n in (report.workloads, report.idle, report.active, report.unknown, report.objects_written)]
-    click.echo(rows(("WORKLOADS", "IDLE", "ACTIVE", "UNKNOWN", "OBJECTS WRITTEN"), [counts]))
+    click.echo(rows(*_counts(report, wide=output == "wide")))
     if report.changes:
         click.echo()
         lines = [(c.workload, f"{c.before} -> {c.after}", c.reason) for c in report.changes]

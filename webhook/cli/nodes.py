@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from webhook.cli.common import (
+    STRUCTURED,
     Access,
     capture_cluster,
     cluster_options,
@@ -54,7 +55,7 @@ def command(snapshot_file: Path | None, config_file: Path | None, output: str, a
     else:
         snapshot = capture_cluster(access, read_configuration(config_file))
     found = nodereview.review(snapshot)
-    if output in ("json", "yaml"):
+    if output in STRUCTURED:
         meta = snapshot.meta
         print_structured(Answer(1, meta.captured_at, meta.source, found.nodes, found.findings), output)
         return

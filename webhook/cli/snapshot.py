@@ -25,7 +25,7 @@ from webhook.errors import InputError
     "--output-file",
     type=click.Path(path_type=Path, allow_dash=True),
     required=True,
-    help="Where to write; - for standard output.",
+    help="File to write, always JSON; - for standard output. Not a format, unlike -o elsewhere.",
 )
 @click.option(
     "--redact", is_flag=True, help="Replace names by hashes under a key that is thrown away; decisions stay the same."
