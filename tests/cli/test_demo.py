@@ -1,6 +1,8 @@
 """The demonstration, and the three commands it ends with, pasted."""
 
+import contextlib
 import os
+import pty
 import re
 import shlex
 import signal
@@ -8,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import termios
 import urllib.request
 from pathlib import Path
 
@@ -32,6 +35,48 @@ def test_the_demonstration_shows_the_three_owners(process, colour):
     assert "+    nodeAffinity:" in plain
     assert "capturedAt" not in plain
     assert "now" in plain
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_coloured"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+    ids=["terminal", "NO_COLOR", "dumb"],
+)
+def test_on_a_terminal_it_is_coloured_unless_that_is_not_wanted(environ, is_coloured):
+    code, shown = on_a_terminal([PROGRAM, "demo"], environ)
+    assert code == 0, shown
+    assert "nginx-demo (idle): the next pod prefers spot nodes" in shown
+    assert ("\x1b[" in shown) == is_coloured
+    # Owners by rich, additions and headings by click.
+    assert ("\x1b[32midle" in shown) == is_coloured
+    assert ("\x1b[32m+" in shown) == is_coloured
+
+
+def test_into_a_pipe_it_is_plain(process):
+    assert "\x1b" not in process("demo", environ={"TERM": "xterm-256color"}).out
+
+
+def on_a_terminal(line: list[str], environ: dict[str, str]) -> tuple[int, str]:
+    """Exit code and all that a terminal of 120 columns would have shown."""
+    near, far = pty.openpty()
+    termios.tcsetwinsize(far, (40, 120))
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")
+    }
+    with subprocess.Popen(line, cwd=ROOT, env=inherited | environ, stdin=far, stdout=far, stderr=far) as child:
+        os.close(far)
+        shown = b""
+        # Linux tells the end of a terminal by EIO.
+        with contextlib.suppress(OSError):
+            while piece := os.read(near, 65536):
+                shown += piece
+        code = child.wait(60)
+    os.close(near)
+    return code, shown.decode()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
