@@ -19,6 +19,8 @@ from webhook.core.pod import Pod
 from webhook.core.policy import Mode, PlacementMode, Policy
 from webhook.core.snapshot import Snapshot
 
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
 
 def decide(raw: dict, snapshot: Snapshot, uid: str = "u-1") -> Decision:
     return placement.decide(builders.make_request(raw, uid), snapshot, now=builders.NOW)
@@ -127,7 +129,7 @@ def demanding(draw: st.DrawFn) -> tuple[dict, Snapshot]:
 
 
 @given(demanding(), st.lists(strategies.nodes(), min_size=1, max_size=8))
-def test_m5_required_means_the_owners_nodes_and_spot_and_the_known_platform_where_tolerated(case, others):
+def test_m5_required_means_the_owners_nodes_and_spot_and_the_known_platform_where_spot_has_others(case, others):
     raw, snapshot = case
     after, operations, decision = patched(raw, snapshot)
     if decision.reason is not Reason.SPOT_REQUIRED:
@@ -135,19 +137,21 @@ def test_m5_required_means_the_owners_nodes_and_spot_and_the_known_platform_wher
     tolerated = any(o["path"].startswith("/spec/tolerations") for o in operations)
     known = set(next(iter(snapshot.workloads.values())).ready_platforms)
     fleet = spotpool.fleet(snapshot)
-    markers = fleet.markers if fleet.guarded else fleet.open_markers
+    # All markers where the pod gets past their taints, by our toleration or its own; else those that stand open.
+    markers = fleet.markers if tolerated or _tolerates_the_guards(raw, fleet, known) else fleet.open_markers
+    is_held = tolerated or bool(known and not fleet.platforms <= known)
+    event(f"tolerated {tolerated}, all markers {markers == fleet.markers}, held to platforms {is_held}")
     for node in [*snapshot.nodes.values(), *others]:
-        expected = oracle.matches_affinity(raw, node.labels) and any(
-            all(spotpool.matches(r, node.labels) for r in marker)
-            for marker in (markers if tolerated else fleet.markers)
-        )
-        if tolerated:
-            expected = (
-                expected and Platform(node.labels["kubernetes.io/os"], node.labels["kubernetes.io/arch"]) in known
-            )
-        got = oracle.matches_affinity(after, node.labels)
-        # Without a toleration only the open pools are meant: a subset is allowed, more never is.
-        assert got == expected if tolerated else got <= expected
+        shows_one = any(all(spotpool.matches(r, node.labels) for r in marker) for marker in markers)
+        platform = Platform(node.labels["kubernetes.io/os"], node.labels["kubernetes.io/arch"])
+        expected = oracle.matches_affinity(raw, node.labels) and shows_one and (not is_held or platform in known)
+        assert oracle.matches_affinity(after, node.labels) == expected
+
+
+def _tolerates_the_guards(raw: dict, fleet: spotpool.Fleet, known: set[Platform]) -> bool:
+    wanted = [t for platform, taints in fleet.guarded for t in taints if platform is None or platform in known]
+    taints = [{"key": t.key, "value": t.value, "effect": t.effect} for t in wanted]
+    return bool(wanted) and oracle.tolerates_all(raw, taints)
 
 
 @given(demanding())
@@ -197,7 +201,7 @@ def test_m6_preferred_takes_away_or_opens_nothing_but_spot_nodes_by_platform(cas
             assert is_spot(node)
             assert node.platform not in known
         if after_fits and not before_fits:
-            # Spot, or a regular node behind the very marker that spot has, as a fallback node is.
+            # Spot, or a regular node behind the very taint that marks spot: docs/designs/0004 says why that is let be.
             assert tolerated
             assert is_spot(node) or builders.AKS_TAINT in node.taints
             assert node.platform in known
@@ -222,7 +226,7 @@ def test_m9_another_rfc_6902_library_reads_our_patch_as_we_do(case):
     assert jsonpatch.JsonPatch(operations).apply(raw) == after
 
 
-@given(world(), st.sampled_from(["affinity", "toleration", "annotation", "sidecar"]))
+@given(world(), st.sampled_from(["affinity", "toleration", "annotation", "sidecar", "selector", "terms"]))
 def test_m10_another_webhook_that_only_adds_may_come_first_or_last(case, what):
     """Up to the order of what both added, either order ends in the same demands on nodes."""
     raw, snapshot = case
@@ -230,22 +234,41 @@ def test_m10_another_webhook_that_only_adds_may_come_first_or_last(case, what):
     ours_first = patched(ours_first, snapshot)[0]
     theirs_first = patched(_other_webhook(raw, what), snapshot)[0]
     assume(decide(_other_webhook(raw, what), snapshot).reason == decide(raw, snapshot).reason)
+    event(what)
     for node in snapshot.nodes.values():
         assert fits(ours_first, node) == fits(theirs_first, node)
 
 
 def _other_webhook(raw: dict, what: str) -> dict:
     pod = copy.deepcopy(raw)
+    spec, metadata = pod["spec"], pod["metadata"]
     if what == "affinity":
-        whole = pod["spec"].get("affinity") or {}
-        pod["spec"]["affinity"] = whole | {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+        spec["affinity"] = (spec.get("affinity") or {}) | {
+            "podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}
+        }
     elif what == "toleration":
-        pod["spec"]["tolerations"] = [*(pod["spec"].get("tolerations") or []), {"key": "mesh", "operator": "Exists"}]
+        spec["tolerations"] = [*(spec.get("tolerations") or []), {"key": "mesh", "operator": "Exists"}]
     elif what == "annotation":
-        pod["metadata"]["annotations"] = (pod["metadata"].get("annotations") or {}) | {"mesh/injected": "true"}
+        metadata["annotations"] = (metadata.get("annotations") or {}) | {"mesh/injected": "true"}
+    elif what == "selector":
+        spec["nodeSelector"] = {"zone": "a"} | (spec.get("nodeSelector") or {})
+    elif what == "terms":
+        _narrow_each_term(spec, {"key": "zone", "operator": "In", "values": ["a"]})
     else:
-        pod["spec"]["containers"].append({"name": "proxy", "image": "registry.example/proxy:1"})
+        spec["containers"].append({"name": "proxy", "image": "registry.example/proxy:1"})
     return pod
+
+
+def _narrow_each_term(spec: dict, requirement: dict) -> None:
+    """As a webhook does that keeps pods in a zone: into every alternative, or as the only one; none that is empty."""
+    affinity = spec["affinity"] = dict(spec.get("affinity") or {})
+    node_affinity = affinity["nodeAffinity"] = dict(affinity.get("nodeAffinity") or {})
+    required = dict(node_affinity.get(REQUIRED) or {"nodeSelectorTerms": [{"matchExpressions": []}]})
+    required["nodeSelectorTerms"] = [
+        term | {"matchExpressions": [*term["matchExpressions"], requirement]} if "matchExpressions" in term else term
+        for term in required["nodeSelectorTerms"]
+    ]
+    node_affinity[REQUIRED] = required
 
 
 @given(world())
