@@ -3,6 +3,7 @@
 Vocabularies are small on purpose: labels that never meet would make every law true.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -82,8 +83,18 @@ TOLERATIONS = [
 ]
 
 
+ODD_ANNOTATIONS = {"pi~pe/slash": "~1"}
+"""A key that tries every escape of a JSON Pointer; no real API server takes its tilde."""
+ACCEPTED_ANNOTATIONS = {
+    "Big.Prefix/Na_me.with-ALL": "~1",
+    f"{'p' * 63}.{'r' * 63}.{'e' * 63}.{'f' * 61}/{'n' * 63}": "ä/☃ \U0001f680\n\x00",
+    "1": "",
+}
+"""As odd as a real one takes: 253 characters, a slash and 63 more; any text as value."""
+
+
 @st.composite
-def pods(draw: st.DrawFn) -> dict[str, Any]:
+def pods(draw: st.DrawFn, odd_annotations: Mapping[str, str] = ODD_ANNOTATIONS) -> dict[str, Any]:
     """A raw pod of the idle owner that the API server would admit, optional fields absent, null, empty or filled."""
     spec: dict[str, Any] = {}
     if draw(st.booleans()):
@@ -97,7 +108,7 @@ def pods(draw: st.DrawFn) -> dict[str, Any]:
         spec["nodeSelector"] = {key: draw(st.sampled_from(KEYS[key]))}
     pod = builders.make_pod(**spec)
     if draw(st.booleans()):
-        odd = {"pi~pe/slash": "~1", DELETION_COST: "7"} if draw(st.booleans()) else {}
+        odd = {**odd_annotations, DELETION_COST: "7"} if draw(st.booleans()) else {}
         pod["metadata"]["annotations"] = draw(st.sampled_from([None, odd]))
     if draw(st.booleans()):
         pod["spec"]["futureField"] = {"nested": [1, None, "x"]}

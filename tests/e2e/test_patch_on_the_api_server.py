@@ -8,12 +8,16 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import builders, strategies
 from tests.e2e.town import admitted, create_dry
+from tests.golden.test_golden_pods import CASES, WORLDS
 from tests.parts import manifests
+from tests.parts.kube_api import JSON_PATCH
+from tests.parts.plane import ApiError, ControlPlane
 from tests.parts.processes import wait_for
 from webhook.core import patch, placement
 from webhook.core.model import Platform
@@ -23,6 +27,7 @@ from webhook.core.policy import PlacementMode
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 CONTROL_PLANE = {"without": ("kube-state-metrics",)}
+TEMPLATES = "/api/v1/namespaces/shop/podtemplates"
 # Each example costs a round trip or two; the laws themselves are run by the thousand without a server.
 EXAMPLES = settings(
     max_examples=150,
@@ -32,7 +37,8 @@ EXAMPLES = settings(
 
 
 def steered() -> st.SearchStrategy[Any]:
-    return st.tuples(strategies.pods(), st.sampled_from(PlacementMode).flatmap(strategies.steered_snapshots))
+    pods = strategies.pods(odd_annotations=strategies.ACCEPTED_ANNOTATIONS)
+    return st.tuples(pods, st.sampled_from(PlacementMode).flatmap(strategies.steered_snapshots))
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +102,87 @@ def _node_affinity(pod: Pod) -> Any:
     """Without nulls and empty lists, which mean absence to Kubernetes."""
     found = pod.spec.affinity.node_affinity if pod.spec.affinity else None
     return {key: value for key, value in msgspec.to_builtins(found).items() if value} if found else {}
+
+
+def stored_template(plane: ControlPlane, pod: dict) -> dict | None:
+    """The pod's metadata and spec in a PodTemplate, as the API server keeps them: unlike a pod's, all of it can be patched."""
+    template = {"metadata": pod["metadata"], "spec": pod["spec"]}
+    whole = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"generateName": "law-"}, "template": template}
+    try:
+        return plane.api("POST", TEMPLATES, whole)
+    except ApiError as refusal:
+        if refusal.status == 422:
+            return None
+        raise
+
+
+def patched_template(plane: ControlPlane, stored: dict, operations: list) -> dict:
+    """What the API server makes of our operations on the pod in it. Raises ApiError."""
+    moved = [{**operation, "path": f"/template{operation['path']}"} for operation in operations]
+    path = f"{TEMPLATES}/{stored['metadata']['name']}?dryRun=All"
+    return plane.api("PATCH", path, moved, content_type=JSON_PATCH)["template"]
+
+
+def agreed_operations(plane: ControlPlane, sent: dict, snapshot: Any) -> list[str]:
+    """Where our operations lead for this pod as the API server holds it, having seen that it applies them as we do."""
+    stored = stored_template(plane, sent)
+    if stored is None:
+        return []
+    raw = {"apiVersion": "v1", "kind": "Pod", **stored["template"]}
+    decision = placement.decide(builders.make_request(raw), snapshot, now=builders.NOW)
+    operations = patch.build(raw, decision.changes) if decision.changes else []
+    mine = patch.check(raw, operations)
+    assert patched_template(plane, stored, operations) == {"metadata": mine["metadata"], "spec": mine["spec"]}
+    return [operation["path"] for operation in operations]
+
+
+def test_m9_the_api_servers_own_library_applies_our_operations_as_we_do(plane):
+    """Go's JSON Patch, which also applies what a webhook answers, on the pod as the API server sends it."""
+    tried: list[str] = []
+
+    @EXAMPLES
+    @given(steered())
+    def law(case):
+        tried.extend(agreed_operations(plane, as_sent(case[0]), case[1]))
+
+    law()
+    assert len(tried) > 20, "the law must have been put to the test"
+
+
+def test_m9_every_shape_of_operation_is_applied_by_the_api_servers_own_library(plane):
+    tried: set[str] = set()
+    for file in CASES:
+        case = yaml.safe_load(file.read_text())
+        tried.update(agreed_operations(plane, as_sent(builders.make_pod(**case["pod"])), WORLDS[case["world"]]))
+    affinity = "/spec/affinity/nodeAffinity"
+    demands = f"{affinity}/requiredDuringSchedulingIgnoredDuringExecution"
+    wishes = f"{affinity}/preferredDuringSchedulingIgnoredDuringExecution"
+    stamp = f"/metadata/annotations/{patch.escape(placement.DECISION)}"
+    assert tried >= {"/metadata/annotations", stamp, "/spec/tolerations", "/spec/tolerations/-"}
+    assert tried >= {"/spec/affinity", affinity, demands, wishes, f"{wishes}/-"}
+
+
+@pytest.mark.fault(27)
+def test_the_oddest_keys_and_values_that_kubernetes_accepts_are_reached_by_our_pointers(plane):
+    stored = stored_template(plane, as_sent(builders.make_pod(annotations={"there": "already"})))
+    odd = strategies.ACCEPTED_ANNOTATIONS
+    operations = [
+        {"op": "add", "path": f"/metadata/annotations/{patch.escape(key)}", "value": value}
+        for key, value in odd.items()
+    ]
+    assert max(map(len, odd)) == 317
+    assert patched_template(plane, stored, operations)["metadata"]["annotations"] == {"there": "already", **odd}
+
+
+@pytest.mark.fault(27)
+@pytest.mark.parametrize("key", ["p" * 254 + "/n", "p/" + "n" * 64, "pi~pe/slash", "a/b/c", "~01", "ä/n"])
+def test_a_key_that_kubernetes_refuses_is_named_whole_so_the_pointer_led_to_it(plane, key):
+    stored = stored_template(plane, as_sent(builders.make_pod(annotations={"there": "already"})))
+    operations = [{"op": "add", "path": f"/metadata/annotations/{patch.escape(key)}", "value": "x"}]
+    with pytest.raises(ApiError) as refused:
+        patched_template(plane, stored, operations)
+    assert refused.value.status == 422
+    assert f'"{key.lower()}"' in str(refused.value)
 
 
 @pytest.mark.fault(28)
