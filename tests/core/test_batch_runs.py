@@ -97,12 +97,12 @@ def test_a_run_that_began_before_the_look_back_is_not_given_the_cpu_of_its_end(m
 
 
 @pytest.mark.parametrize(
-    ("steps", "running", "cpu_seconds"), [(10, 10, 4.0), (9, 10, 4.0), (8, 10, None), (2, 3, None)]
+    ("steps", "running", "cpu_seconds"), [(10, 10, 4.5), (9, 10, 5.0), (11, 10, 4.5), (8, 10, None), (2, 3, None)]
 )
 def test_a_run_whose_samples_ended_early_is_not_given_their_last_value(steps, running, cpu_seconds):
     """Of a pod that was alone, the Job's own times are heard too: kube-state-metrics may have been away as well."""
     cluster = Cluster(began=12 * MINUTE)
-    cluster.pod("a", 4.0, cpu_seen_points=steps, running_points=running)
+    cluster.pod("a", 4.5, cpu_seen_points=steps, running_points=running)
     assert cluster.run().cpu_seconds == cpu_seconds
 
 

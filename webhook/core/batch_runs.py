@@ -236,10 +236,13 @@ def _whole(
 def _seen_whole(pod: PodUsage, lasted: int) -> float | None:
     """CPU-seconds, where samples were fresh at all but one of the steps for which it ran.
 
-    A counter keeps its last value: one of a run's first minute would stand for all that came after.
+    A counter keeps its last value: one of a run's first minute would stand for all that came after. The one step that
+    may be missing, because scrapes do not wait for the end, is taken to have been like the others.
     """
-    owed = max(pod.running_points, lasted) - 1
-    return good(pod.cpu_seconds) if pod.cpu_seen_points >= max(1, owed) and not pod.restarts else None
+    seen, owed, used = pod.cpu_seen_points, max(pod.running_points, lasted), good(pod.cpu_seconds)
+    if used is None or pod.restarts or seen < max(1, owed - 1):
+        return None
+    return used * max(1.0, owed / seen)
 
 
 def _at_least(used: Mapping[str, PodUsage]) -> float | None:
