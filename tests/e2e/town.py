@@ -12,19 +12,22 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import yaml
 
 from tests.parts.plane import ApiError, ControlPlane
-from tests.parts.processes import ManagedProcess, release_port, reserve_port, wait_for
+from tests.parts.processes import ManagedProcess, T, release_port, reserve_port, wait_for
 from tests.parts.prometheus import PrometheusServer, kube_state_metrics_target, kubelet_target
 from tests.parts.usage_exporter import UsageExporter
 from webhook.adapters.certificates import make_pair
+from webhook.adapters.verdict_book import VERDICTS
 
 HOME = "spot-balancer"
 SHOP = "shop"
@@ -139,6 +142,14 @@ class Town:
         v = found.verdict
         return {"side": v.side.value, "evidence": v.evidence.value, "transitions": v.transitions, "reason": v.reason}
 
+    def book(self) -> dict[str, Any]:
+        """Verdicts by workload as the last run of the monitor wrote them, which sync and server have yet to follow."""
+        from webhook.wire.book import decode_shard
+
+        maps = self.plane.list_all("ConfigMap", namespace=HOME)
+        shards = [decode_shard(m["data"][VERDICTS]) for m in maps if VERDICTS in m.get("data", {})]
+        return {name: verdict for shard in shards for name, verdict in shard.verdicts.items()}
+
     def monitor_until(self, workload: str, timeout_s: float = 90, **expected: Any) -> dict[str, Any]:
         """Runs the monitor again and again, as its CronJob does, until the server's own view of the verdict agrees."""
 
@@ -200,6 +211,17 @@ class Town:
         """The server's counter of decisions by reason."""
         rows = (line for line in self._server_metrics() if line.startswith("spot_balancer_decisions_total{"))
         return {row.split('reason="')[1].split('"')[0]: float(row.rsplit(" ", 1)[1]) for row in rows}
+
+    def decided(self, act: Callable[[], T]) -> tuple[T, dict[str, float]]:
+        """What `act` returned, and the server's decisions meanwhile, by reason."""
+        before = self.decisions()
+        result = act()
+        after = self.decisions()
+        return result, {reason: n - before.get(reason, 0) for reason, n in after.items() if n != before.get(reason, 0)}
+
+    def admission_seconds(self, pod: dict[str, Any], tries: int = 15) -> float:
+        """The median of so many creations, none of which leaves anything behind."""
+        return median(seconds(lambda: create_dry(self.plane, pod)) for _ in range(tries))
 
     def _server_metrics(self) -> list[str]:
         context = ssl.create_default_context(cafile=str(self.pair.ca_file))
@@ -268,7 +290,7 @@ def admitted(plane: ControlPlane, pod: dict[str, Any]) -> bool:
     return True
 
 
-def seconds(function: Any) -> float:
+def seconds(function: Callable[[], object]) -> float:
     began = time.monotonic()
     function()
     return time.monotonic() - began
