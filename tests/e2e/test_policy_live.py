@@ -10,7 +10,13 @@ from tests.parts import manifests
 from tests.parts.kube_api import MERGE_PATCH, path_of
 from tests.parts.processes import wait_for
 from webhook.adapters import snapshots
+from webhook.adapters.cluster import Cluster
+from webhook.adapters.kubeapi import connect
+from webhook.core import batch_runs
+from webhook.core.census import CronStatus
 from webhook.core.model import WorkloadKey
+from webhook.core.owners import cron_job_of
+from webhook.core.policy import Policy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -112,15 +118,7 @@ def test_a_signal_of_the_whole_workload_wakes_it(town: Town):
 
 
 def test_a_cron_job_goes_to_spot_by_its_past_runs(town: Town):
-    plane = town.plane
-    template = manifests.job("nightly", namespace=SHOP, completes=False)["spec"]
-    cron = {
-        "apiVersion": "batch/v1",
-        "kind": "CronJob",
-        "metadata": {"name": "nightly", "namespace": SHOP},
-        "spec": {"schedule": "0 3 * * *", "suspend": True, "jobTemplate": {"spec": template}},
-    }
-    uid = plane.apply(cron)["metadata"]["uid"]
+    uid = town.plane.apply(manifests.cron_job("nightly", namespace=SHOP))["metadata"]["uid"]
     town.exporter.set_usage(SHOP, "nightly", cpu_cores=2.0, rx_bytes_per_s=50)
     town.monitor_until(NIGHTLY, reason="0 runs ended in 7 days; 1 are needed")
     assert town.verdict(NIGHTLY)["evidence"] == "unknown"
@@ -154,19 +152,83 @@ def run_of(town: Town, name: str, uid: str) -> dict[str, Any]:
     named = pod["metadata"]["name"]
     query = f'container_cpu_usage_seconds_total{{pod="{named}",container!=""}} > 0'
     wait_for(lambda: town.prometheus.query(query), 30, f"{named} to be scraped")
-    path = path_of("Pod", namespace=SHOP, name=named)
-    town.plane.api(
-        "PATCH", path, {"metadata": {"annotations": {manifests.COMPLETES: "true"}}}, content_type=MERGE_PATCH
-    )
+    complete(town, named)
     town.monitor()
     wait_for(lambda: ended(town, name), 30, f"{name} to end", every_s=0.5)
     town.monitor()
     return pod
 
 
+def complete(town: Town, pod: str) -> None:
+    completes = {"metadata": {"annotations": {manifests.COMPLETES: "true"}}}
+    town.plane.api("PATCH", path_of("Pod", namespace=SHOP, name=pod), completes, content_type=MERGE_PATCH)
+
+
 def ended(town: Town, name: str) -> bool:
     conditions = town.plane.get("Job", name, namespace=SHOP)["status"].get("conditions", [])
     return any(c["type"] == "Complete" and c["status"] == "True" for c in conditions)
+
+
+def test_a_run_that_the_real_controller_started_is_led_to_its_cron_job_and_counted_once(town: Town):
+    """What rests on how the CronJob controller names a Job and what it says of it, of which nothing is written here."""
+    plane, name = town.plane, "every-minute"
+    key = WorkloadKey(SHOP, "CronJob", name)
+    plane.apply(
+        manifests.cron_job(name, namespace=SHOP, schedule="* * * * *", annotations={"spot-balancer.io/spot": "always"})
+    )
+    wait_for(lambda: key in snapshots.load(town.snapshots).workloads, 20, "sync to see the CronJob")
+    town.await_server()
+    suspend(town, name, False)
+    (pod,), decisions = town.decided(
+        lambda: wait_for(lambda: plane.running(SHOP, f"app={name}"), 90, "the first run", every_s=0.5)
+    )
+    suspend(town, name, True)
+    assert decisions == {"spot-preferred": 1}
+    assert pod["metadata"]["annotations"]["spot-balancer.io/decision"] == "v1/spot/preferred/0"
+    assert town.side_of(pod) == "spot"
+
+    (job,) = (found["name"] for found in pod["metadata"]["ownerReferences"])
+    assert cron_job_of(job) == name
+    due = datetime.fromtimestamp(int(job.rpartition("-")[2]) * 60, tz=UTC)
+    last = wait_for(lambda: last_schedule_of(town, name), 10, "the controller to tell of it")
+    assert last == due
+    under_way = look_at(town, key)
+    assert under_way.schedule == CronStatus(last_schedule_at=due, active=(job,))
+    assert [(run.job, run.started_at) for run in under_way.due] == [(job, due)]
+    assert [run.job for run in under_way.under_way] == [job]
+    assert under_way.hidden == ()
+    assert [run.job for run in batch_runs.remembered((), under_way)] == [job]
+
+    complete(town, pod["metadata"]["name"])
+    wait_for(lambda: ended(town, job), 30, f"{job} to end")
+    wait_for(lambda: not look_at(town, key).schedule.active, 10, "the controller to tell of its end")
+    after = look_at(town, key)
+    known = batch_runs.remembered(batch_runs.remembered((), under_way), after)
+    assert [(run.job, run.ended, run.succeeded) for run in known] == [(job, True, True)]
+    town.monitor()
+    assert [(run["job"], run["succeeded"]) for run in town.explain(str(key))["runs"]] == [(job, True)]
+    plane.delete("CronJob", name, namespace=SHOP)
+
+
+def suspend(town: Town, name: str, is_suspended: bool) -> None:
+    path = path_of("CronJob", namespace=SHOP, name=name)
+    town.plane.api("PATCH", path, {"spec": {"suspend": is_suspended}}, content_type=MERGE_PATCH)
+
+
+def last_schedule_of(town: Town, name: str) -> datetime | None:
+    told = town.plane.get("CronJob", name, namespace=SHOP).get("status", {}).get("lastScheduleTime")
+    return datetime.fromisoformat(told) if told else None
+
+
+def look_at(town: Town, key: WorkloadKey) -> batch_runs.Look:
+    """What a census of this moment tells of the runs, as the monitor takes it."""
+    api = connect(str(town.plane.admin_kubeconfig))
+    try:
+        census = Cluster(api, lambda: datetime.now(UTC)).census()
+    finally:
+        api.close()
+    policies = {key: Policy().idle}
+    return batch_runs.looks(census, None, policies, policy=Policy(), now=census.taken_at)[key]
 
 
 def test_pause_takes_effect_without_a_restart_and_ends_as_quietly(town: Town):

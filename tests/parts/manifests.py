@@ -102,6 +102,24 @@ def job(name: str, *, namespace: str = "default", completes: bool = True, **spec
     }
 
 
+def cron_job(
+    name: str,
+    *,
+    namespace: str = "default",
+    schedule: str = "0 3 29 2 *",
+    suspend: bool = True,
+    annotations: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Suspended unless told otherwise: the test then makes its Jobs. Their pods run until they are told to complete."""
+    template = {"spec": job(name, completes=False)["spec"]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": name, "namespace": namespace, "annotations": dict(annotations or {})},
+        "spec": {"schedule": schedule, "suspend": suspend, "jobTemplate": template},
+    }
+
+
 def namespace(
     name: str, *, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str] | None = None
 ) -> Manifest:
