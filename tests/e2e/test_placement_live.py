@@ -6,6 +6,7 @@ import http.server
 import json
 import ssl
 import threading
+from pathlib import Path
 
 import pytest
 import trustme
@@ -97,14 +98,7 @@ def test_the_next_job_of_a_cron_job_is_steered_before_anyone_has_seen_it(plane, 
     """The snapshot knows the CronJob; the Job is a second old and known by its name alone."""
     steer(steering.snapshot("night", workload("night", "night", "CronJob", replicas=None, controllers=())))
     job = manifests.job("night-29400000", namespace="night", completes=False)
-    template = {k: job["spec"][k] for k in ("template",)}
-    cron = {
-        "apiVersion": "batch/v1",
-        "kind": "CronJob",
-        "metadata": {"name": "night", "namespace": "night"},
-        "spec": {"schedule": "0 3 29 2 *", "suspend": True, "jobTemplate": {"spec": template}},
-    }
-    made = plane.apply(cron)
+    made = plane.apply(manifests.cron_job("night", namespace="night"))
     job["metadata"]["ownerReferences"] = [owned_by(made)]
     plane.apply(job)
     (pod,) = running(plane, "night")
@@ -281,13 +275,16 @@ def outcome(plane, namespace, pod):
     return "accepted", decision(made)
 
 
-# Requests of one replica on nodes of 8 CPUs -> how many of ten docs/placement.md says end on the one spot node.
+DOCS = Path("docs/placement.md")
+# Requests of one replica on nodes of 8 CPUs -> how many of ten end on the one spot node.
 SHARES = {"100m": range(8, 11), "600m": range(5, 11)}
 
 
 @pytest.mark.parametrize("cpu", SHARES)
 def test_the_share_that_a_wish_reaches_is_the_one_the_docs_tell(plane, steer, capsys, cpu):
     """Ten replicas at once, one spot and one regular node, the scheduler's default spreading."""
+    least, most = min(SHARES[cpu]), max(SHARES[cpu])
+    assert f"| {cpu} | {least} to {most} of 10 |" in DOCS.read_text()
     name = f"share-{cpu}"
     steer(steering.snapshot(name, workload(name, "web", replicas=10, pods=0)))
     for room, labels in (("spot", steering.SPOT), ("regular", steering.REGULAR)):
