@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
 import numpy as np
 
@@ -54,15 +55,30 @@ class Scraped:
     restarts: Array
 
 
-def scrape(pod: Pod, seconds: int, fault: Fault, rng: np.random.Generator, spells: Spells = ()) -> Scraped:
-    """The series of a pod in a load of that length; in ``spells`` the exporter of its node stands still."""
+@dataclass(frozen=True)
+class Exporter:
+    """A node's: when each of two Prometheuses scrapes it, and the spells in which it stands still, in seconds.
+
+    One scrape tells of all of its pods at once.
+    """
+
+    times: tuple[Array, Array]
+    spells: Spells
+
+    @classmethod
+    def drawn(cls, seconds: int, fault: Fault, rng: np.random.Generator) -> Self:
+        return cls((_scrapes(seconds, rng), _scrapes(seconds, rng)), spells(seconds, fault, rng))
+
+
+def scrape(pod: Pod, seconds: int, fault: Fault, rng: np.random.Generator, exporter: Exporter) -> Scraped:
+    """The series of a pod in a load of that length, by the exporter of its node."""
     restarts = _restarts(seconds, rng) if fault.resets else np.array([LONG_AGO])
 
     def counters(rates: Array) -> tuple[Series, ...]:
         used = np.concatenate([[0.0], np.cumsum(rates) * QUARTER])
-        copies = 2 if fault.duplicates else 1
-        moments = [_arrived(_times(pod, seconds, rng), fault, rng) for _ in range(copies)]
-        found = [_counter(at, used, restarts, _standing_still(at, spells, fault)) for at in moments]
+        copies = exporter.times[: 2 if fault.duplicates else 1]
+        moments = [_arrived(_alive(pod, times), fault, rng) for times in copies]
+        found = [_counter(at, used, restarts, _standing_still(at, exporter.spells, fault)) for at in moments]
         if fault.duplicates:
             # A second job that still delivers, but always the same.
             found.append(Series(found[0].times, np.full(len(found[0].times), 12.5)))
@@ -96,16 +112,19 @@ def _arrived(at: Array, fault: Fault, rng: np.random.Generator) -> Array:
 
 def _known(pod: Pod, seconds: int, fault: Fault, rng: np.random.Generator) -> Series:
     """kube-state-metrics tells whole seconds, and its series ends with the pod."""
-    at = _arrived(_times(pod, seconds, rng), fault, rng)
+    at = _arrived(_alive(pod, _scrapes(seconds, rng)), fault, rng)
     values = np.full(len(at), BEGIN_MS / 1000 + pod.started)
     if pod.ended < seconds:
         at, values = np.append(at, pod.ended + rng.uniform(1, SCRAPE)), np.append(values, np.nan)
     return Series(_ms(at), values)
 
 
-def _times(pod: Pod, seconds: int, rng: np.random.Generator) -> Array:
+def _scrapes(seconds: int, rng: np.random.Generator) -> Array:
     at = np.arange(rng.uniform(JITTER, SCRAPE), seconds, SCRAPE)
-    at = at + rng.uniform(-JITTER, JITTER, len(at))
+    return at + rng.uniform(-JITTER, JITTER, len(at))
+
+
+def _alive(pod: Pod, at: Array) -> Array:
     return at[(at >= pod.started) & (at < pod.ended)]
 
 
@@ -138,9 +157,9 @@ def seen_of(workload: Workload, fault: Fault, seed: list[int], policy: IdlePolic
     """What Prometheus would answer of each pod; the same seed scrapes in the same way."""
     rng = np.random.default_rng([7, *seed])
     seconds = workload.minutes * MINUTE
-    # By the seed of the whole load: the pods of other workloads on a node stand still with it.
-    still = [spells(seconds, fault, np.random.default_rng([13, seed[0], node])) for node in range(NODES)]
-    scraped = [scrape(pod, seconds, fault, rng, still[node_of(pod)]) for pod in workload.pods]
+    # By the seed of the whole load: one exporter tells of the pods of other workloads on its node too.
+    nodes = [Exporter.drawn(seconds, fault, np.random.default_rng([13, seed[0], node])) for node in range(NODES)]
+    scraped = [scrape(pod, seconds, fault, rng, nodes[node_of(pod)]) for pod in workload.pods]
     return [observe(each, policy, workload.minutes) for each in scraped]
 
 

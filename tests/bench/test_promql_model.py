@@ -9,7 +9,7 @@ import pytest
 from bench import promql_model as promql
 from bench.labelled_load import HOUR, Pod, load
 from bench.promql_model import Series
-from bench.scraped_load import NAMESPACE, Fault, moment, observe, rows, scrape, spells
+from bench.scraped_load import NAMESPACE, Exporter, Fault, moment, observe, rows, scrape
 from webhook.core.policy import IdlePolicy
 
 
@@ -133,7 +133,7 @@ def seeded_sample():
     rng = np.random.default_rng(2026)
     scraped = []
     for pod in some_pods():
-        each = scrape(pod, SECONDS, FAULT, rng, spells(SECONDS, FAULT, rng))
+        each = scrape(pod, SECONDS, FAULT, rng, Exporter.drawn(SECONDS, FAULT, rng))
         scraped.append(replace(each, known=unmarked(each.known)))
     return scraped
 
