@@ -6,8 +6,8 @@ is missing. In this order:
 
 1. A clock that disagrees with Prometheus' makes every age a guess: unknown.
 2. **Active**: a recent rate of any pod above ``leave_factor`` times its threshold.
-3. A doubt: too young, a running pod without data, an old sample, a gap, too little of the
-   pod-time seen. Unknown.
+3. A doubt: too young, time without any pod, a running pod without data, an old sample, a gap,
+   a restart, too little of the pod-time seen. Unknown.
 4. **Idle**: every peak of the window, and every recent rate, below its threshold.
 5. Between the thresholds, or busy earlier in the window: neither. The evidence is unknown,
    but ``measured``: the data was whole, so it does not run out, and it ends a row of idle runs.
