@@ -190,20 +190,29 @@ def observe(scraped: Scraped, policy: IdlePolicy, runs: int) -> Seen:
     grid = promql.steps(int(at[0]) - window_ms, int(at[-1]), step_ms)
     started = promql.instant(scraped.known, grid)
     with np.errstate(invalid="ignore"):
-        settled = started <= grid / 1000 - startup(policy).total_seconds()
-    grown = np.isnan(started) | settled
+        grown = ~(started > grid / 1000 - startup(policy).total_seconds())
+    settled = grid / 1000 - startup(policy).total_seconds() >= _start_of(scraped)
     containers = [promql.largest([promql.rate(s, grid, rate_ms) for s in series]) for series in scraped.cpu]
     received = promql.largest([promql.rate(s, grid, rate_ms) for s in scraped.received])
     cpu = promql.total(containers)
     leave_ms = _milliseconds(leave_range(policy))
     life = promql.last_over_time(scraped.known, at, window_ms)
+
+    def points(rate: Array) -> Array:
+        """Of who has ended, only steps at which kube-state-metrics knew it: a rate outlives its pod."""
+        near = promql.last_over_time(scraped.known, at, _milliseconds(reach(policy)))
+        has_ended = np.isnan(promql.instant(scraped.known, at)) & ~np.isnan(near)
+        every, known = (np.where(settled & there, rate, np.nan) for there in (True, ~np.isnan(started)))
+        counted = np.where(has_ended, promql.count_over_time(known, wide), promql.count_over_time(every, wide))
+        return np.where(np.isnan(near), promql.count_over_time(rate, wide), counted)
+
     columns = {
         "cpu_peak_cores": promql.max_over_time(np.where(grown, cpu, np.nan), wide),
         "cpu_recent_cores": promql.total([_largest_rate(series, at, leave_ms) for series in scraped.cpu]),
-        "cpu_points": _least([promql.count_over_time(np.where(settled, c, np.nan), wide) for c in containers], life),
+        "cpu_points": _least([points(rate) for rate in containers], life),
         "received_peak_bytes_per_second": promql.max_over_time(np.where(grown, received, np.nan), wide),
         "received_recent_bytes_per_second": _largest_rate(scraped.received, at, leave_ms),
-        "received_points": promql.count_over_time(np.where(settled, received, np.nan), wide),
+        "received_points": points(received),
         "expected_points": promql.count_over_time(np.where(settled, started, np.nan), wide),
         "running_points": promql.count_over_time(started, wide),
         "restarts": _restarted(scraped, at, _milliseconds(reach(policy))),
@@ -211,6 +220,11 @@ def observe(scraped: Scraped, policy: IdlePolicy, runs: int) -> Seen:
         "started_at": life,
     }
     return Seen(scraped.pod, columns, cpu[wide - 1 :], received[wide - 1 :], scraped.restarts)
+
+
+def _start_of(scraped: Scraped) -> float:
+    """Unix seconds, as kube-state-metrics tells it."""
+    return BEGIN_MS / 1000 + scraped.pod.started
 
 
 def _largest_rate(series: tuple[Series, ...], at: Array, range_ms: int) -> Array:

@@ -41,7 +41,7 @@ HEALTHY = {
     'owner_kind="Job"': (POD | {"container": "app"}, 1.5),
     "count(kube_pod_start_time)": ({}, 60),
     "kube_pod_owner": (POD | {"uid": "u"} | OWNER, 1),
-    "last_over_time(kube_pod_start_time": (POD | {"uid": "u"}, START.timestamp()),
+    "last_over_time(kube_pod_start_time[3600s]": (POD | {"uid": "u"}, START.timestamp()),
     "kube_pod_container_info": (POD | {"container": "app"}, 1),
     "timestamp(": (POD, NOW.timestamp() - 20),
     "count_over_time": (POD | {"container": "app", "uid": "u"}, 60),

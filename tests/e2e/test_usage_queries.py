@@ -104,7 +104,7 @@ HISTORIES = {
     "two-lost-scrapes": History([Life(missing=frozenset({40, 41}))], Code.IDLE),
     "gap": History([Life(missing=minutes(30, 36))], Code.GAP),
     "busy-within-a-gap": History([Life(cpu=during(minutes(31, 35), 3.0), missing=minutes(30, 36))], Code.GAP),
-    "back-with-zeros": History([Life(missing=minutes(20, 40), reset_at=41)], Code.GAP),
+    "back-with-zeros": History([Life(missing=minutes(20, 40), reset_at=41)], Code.RESET),
     "counter-reset": History([Life(reset_at=40)], Code.RESET),
     # The first rate of the window looks back to minute 11.
     "counter-reset-at-the-old-end": History([Life(reset_at=13)], Code.RESET),
@@ -136,7 +136,7 @@ HISTORIES = {
     "made-anew-before-the-window": History([replace(BEFORE, end=5), replace(AFTER, start=7)], Code.IDLE),
     # Both exporters are away: told and owed shrink alike, and what was before must not fill the gap.
     "made-anew-and-gap": History(
-        [BEFORE, replace(AFTER, cpu=during(OUTAGE, 3.0), missing=OUTAGE, untold=OUTAGE)], Code.GAP
+        [BEFORE, replace(AFTER, cpu=during(OUTAGE, 3.0), missing=OUTAGE, untold=OUTAGE)], Code.RESET
     ),
     "sidecar": History([Life(sidecars=("mesh",), cpu=lambda _: 0.004)], Code.IDLE),
     "sidecar-stands-in": History([Life(sidecars=("mesh",), silent=frozenset({"app"}))], Code.MISSING),

@@ -110,8 +110,8 @@ def test_macros_are_put_in_outside_of_strings_and_comments():
 
 
 def test_our_own_queries_keep_the_rules_for_others():
-    """But for the one that looks into the future, which needs an offset to do so."""
-    ours = {name: template.text for name, template in TEMPLATES.items() if name != AHEAD}
+    """But for the one that looks into the future, which needs an offset, and for what is known at the sweep's own end."""
+    ours = {name: template.text.replace("@ end()", "") for name, template in TEMPLATES.items() if name != AHEAD}
     assert own_faults(ours, clustered=False) == []
 
 

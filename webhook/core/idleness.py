@@ -181,12 +181,12 @@ def doubts(usage: WorkloadUsage, measures: Iterable[Measure], *, policy: IdlePol
     for ahead in (pod for pod in told if pod.is_ahead):
         reason = f"samples of pod {ahead.name} are dated in the future: what it does now is not known"
         yield Doubt(code=Code.CLOCK, reason=reason)
-    for measure in measures:
-        yield from _measure_doubts(measure, policy)
     for anew in (pod for pod in told if pod.restarts):
         # A new pod of the name looks the same, and whoever shares the name must not explain a restart away.
         reason = f"a container of pod {anew.name} restarted: what it used since the last scrape is in no counter"
         yield Doubt(code=Code.RESET, reason=reason)
+    for measure in measures:
+        yield from _measure_doubts(measure, policy)
     if usage.untold_steps:
         reason = (
             f"kube-state-metrics told of no pod at {usage.untold_steps} steps in {_span(policy.window)}: "

@@ -62,13 +62,20 @@ RECEIVED = 'container_network_receive_bytes_total{pod!="",interface!="lo"}'
 _STEPS = "[$window:$step]"
 _CPU_RATE = f"max by (namespace, pod, container) (rate({CPU}[$rateWindow]))"
 _RECEIVED_RATE = f"max by (namespace, pod, interface) (rate({RECEIVED}[$rateWindow]))"
+_CPU_NUMBER = f"max by (namespace, pod, container) (rate({CPU}[$rateWindow]) >= 0)"
+_RECEIVED_NUMBER = f"max by (namespace, pod, interface) (rate({RECEIVED}[$rateWindow]) >= 0)"
 # The burst of a start must not count. What a range still finds after a pod's end may: it is from its life.
 _GROWN = "unless on (namespace, pod) (kube_pod_start_time > time() - $startup)"
-# Points are held against expectedPoints: only steps with a number, which NaN is not, and at which
-# kube-state-metrics knows the pod and its start-up is over. Where two pods share a name, a step at which the peak was
-# left out for either of them is not seen.
-_SETTLED = f"(kube_pod_start_time <= time() - $startup {_GROWN})"
-_KNOWN = f"and on (namespace, pod) {_SETTLED}"
+# Every start that kube-state-metrics told of within reach. What is fixed to the end is evaluated once, and few pods pass
+# what follows: a join of all pods at every step is what costs Prometheus most.
+_STARTS = "last_over_time(kube_pod_start_time[$reach] @ end())"
+_STARTING = f"{_STARTS} > time() - $startup"
+_ENDED = f"({_STARTS} unless kube_pod_start_time @ end())"
+_KNOWN_OF_ENDED = f"(kube_pod_start_time and on (namespace, pod) {_ENDED})"
+# Points are held against expectedPoints: only steps with a number, which NaN is not, at which nobody of that name was
+# starting up. A rate outlives its pod by a few steps, which must not fill a gap in its life: of who has ended, only
+# steps count at which kube-state-metrics knew it.
+_COUNTED = f"unless on (namespace, pod) ({_STARTING} or ({_ENDED} unless on (namespace, pod) {_KNOWN_OF_ENDED}))"
 _POD = ("namespace", "pod")
 _LIFE = (*_POD, "uid")
 
@@ -77,7 +84,7 @@ AHEAD = "aheadPoints"
 
 SWEEP: dict[str, Template] = {
     "cpuPeak": Template(f"max_over_time((sum by (namespace, pod) ({_CPU_RATE}) {_GROWN}){_STEPS})", _POD),
-    "cpuPoints": Template(f"count_over_time(({_CPU_RATE} >= 0 {_KNOWN}){_STEPS})", (*_POD, "container")),
+    "cpuPoints": Template(f"count_over_time(({_CPU_NUMBER} {_COUNTED}){_STEPS})", (*_POD, "container")),
     "cpuRecent": Template(
         f"sum by (namespace, pod) (max by (namespace, pod, container) (rate({CPU}[$leaveWindow])))", _POD
     ),
@@ -90,8 +97,8 @@ SWEEP: dict[str, Template] = {
     ),
     # How much of those seconds was seen: a value of a run's beginning must not stand for the whole of it.
     "cpuSeen": Template(
-        f"count_over_time((max by (namespace, pod, container) (timestamp({CPU})) > time() - $fresh"
-        f' and on (namespace, pod) kube_pod_owner{{owner_kind="Job"}}){_STEPS})',
+        f"count_over_time((max by (namespace, pod, container) (timestamp({CPU})"
+        f' and on (namespace, pod) kube_pod_owner{{owner_kind="Job"}}) > time() - $fresh){_STEPS})',
         (*_POD, "container"),
     ),
     # A container that began anew: under another id where the store keeps that label, else within its series.
@@ -103,7 +110,7 @@ SWEEP: dict[str, Template] = {
     ),
     "receivedPeak": Template(f"max_over_time((sum by (namespace, pod) ({_RECEIVED_RATE}) {_GROWN}){_STEPS})", _POD),
     "receivedPoints": Template(
-        f"min by (namespace, pod) (count_over_time(({_RECEIVED_RATE} >= 0 {_KNOWN}){_STEPS}))", _POD
+        f"min by (namespace, pod) (count_over_time(({_RECEIVED_NUMBER} {_COUNTED}){_STEPS}))", _POD
     ),
     "receivedRecent": Template(
         f"sum by (namespace, pod) (max by (namespace, pod, interface) (rate({RECEIVED}[$leaveWindow])))", _POD
@@ -113,7 +120,11 @@ SWEEP: dict[str, Template] = {
         f" or max by (namespace, pod, interface) (timestamp({RECEIVED})))",
         _POD,
     ),
-    "expectedPoints": Template(f"max by (namespace, pod, uid) (count_over_time({_SETTLED}{_STEPS}))", _LIFE),
+    "expectedPoints": Template(
+        "max by (namespace, pod, uid) (count_over_time("
+        f"(kube_pod_start_time unless on (namespace, pod) ({_STARTING})){_STEPS}))",
+        _LIFE,
+    ),
     "runningPoints": Template(
         f'max by (namespace, pod, uid) (sum_over_time(kube_pod_status_phase{{phase="Running"}}{_STEPS}))', _LIFE
     ),
