@@ -18,7 +18,7 @@ from webhook.core.selftest import Answers, Asked, SelfTest
 from webhook.core.selftest_checks import examine
 from webhook.core.usage import NodeSample, NodeUsage, UsageSweep
 from webhook.errors import UsageUnavailable
-from webhook.wire.prometheus import Vector, decode_time, decode_vector, decode_version
+from webhook.wire.prometheus import Labels, Vector, decode_time, decode_vector, decode_version
 from webhook.wire.promql import AHEAD, node_queries, sweep_queries
 from webhook.wire.promql_probes import probe_queries, query_uses
 from webhook.wire.promql_signals import signal_queries
@@ -91,9 +91,11 @@ class Prometheus:
         self._transport.close()
 
     def _ask(self, queries: Mapping[str, str], at: datetime) -> dict[str, Vector]:
+        labels: dict[tuple[tuple[str, str], ...], Labels] = {}
+
         def one(name: str) -> Vector:
             try:
-                return decode_vector(self._transport.query(queries[name], at=at).body)
+                return decode_vector(self._transport.query(queries[name], at=at).body, labels)
             except UsageUnavailable as exc:
                 raise UsageUnavailable(f"query {name}: {exc}", code=exc.code) from exc
 

@@ -73,14 +73,19 @@ _vectors = msgspec.json.Decoder(list[_Series])
 _scalars = msgspec.json.Decoder(tuple[float, str])
 
 
-def decode_vector(body: bytes) -> Vector:
-    """Read a vector. Raises UsageUnavailable with a code for anything else than a whole, successful one."""
+def decode_vector(body: bytes, known: dict[tuple[tuple[str, str], ...], Labels] | None = None) -> Vector:
+    """Read a vector. Raises UsageUnavailable with a code for anything else than a whole, successful one.
+
+    Answers that are given the same ``known`` share their labels: of many that speak of the same pods, labels are nearly
+    all that is held.
+    """
+    shared = {} if known is None else known
     answer = _answered(body)
     series = _decoded(_vectors.decode, _result(answer, "vector"))
     if any(one.value is None for one in series):
         raise UsageUnavailable("a histogram where a number was asked for", code="type")
     rows = tuple(
-        Row(one.metric, value)
+        Row(shared.setdefault(tuple(one.metric.items()), one.metric), value)
         for one in series
         if one.value is not None and (value := _number(one.value[1])) is not None
     )
