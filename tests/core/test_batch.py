@@ -67,7 +67,7 @@ def test_three_small_successful_runs_are_idle_and_their_figures_are_told():
     [
         (SMALL[:2], Evidence.UNKNOWN, "2 runs ended in 7 days; 3 are needed"),
         ([*SMALL[:2], make_run(8)], Evidence.UNKNOWN, "2 runs ended"),
-        ([make_run(0.5, cpu_seconds=None), *SMALL], Evidence.UNKNOWN, "nobody saw the CPU"),
+        ([make_run(0.5, cpu_seconds=None), *SMALL], Evidence.UNKNOWN, "was not seen whole"),
         ([make_run(0.5, succeeded=False), *SMALL], Evidence.UNKNOWN, "neither small nor large: run nightly-0.5 failed"),
         ([make_run(0.5, seconds=1000.0), *SMALL], Evidence.UNKNOWN, "took 1000 s and 5 CPU-seconds; small up to 900 s"),
         ([make_run(0.5, succeeded=False, on_spot=True), *SMALL], Evidence.ACTIVE, "failed on spot"),

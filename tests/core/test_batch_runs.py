@@ -27,9 +27,9 @@ def make_cron_job(**status):
     return ControllerFact("batch/v1", "CronJob", "shop", "nightly", "uid-nightly", schedule=CronStatus(**status))
 
 
-def seen(controllers, *, pods=(), usages=(), nodes=(), missing=(), sweep=True, idle=None, now=AT):
+def seen(controllers, *, pods=(), usages=(), nodes=(), missing=(), sweep=True, idle=None, now=AT, untold_steps=0):
     census = Census(now, controllers=tuple(controllers), pods=tuple(pods), nodes=tuple(nodes), missing=tuple(missing))
-    told = UsageSweep(evaluated_at=now, pods=tuple(usages)) if sweep else None
+    told = UsageSweep(evaluated_at=now, pods=tuple(usages), untold_steps=untold_steps) if sweep else None
     return batch_runs.looks(census, told, {NIGHTLY: idle or IdlePolicy()}, policy=Policy(), now=now)[NIGHTLY]
 
 
@@ -97,10 +97,11 @@ def test_a_run_that_began_before_the_look_back_is_not_given_the_cpu_of_its_end(m
 
 
 @pytest.mark.parametrize(
-    ("steps", "running", "cpu_seconds"), [(10, 10, 4.5), (9, 10, 5.0), (11, 10, 4.5), (8, 10, None), (2, 3, None)]
+    ("steps", "running", "cpu_seconds"),
+    [(10, 10, 4.5), (9, 10, 5.0), (11, 10, 4.5), (8, 10, None), (1, 3, None), (1, 0, 4.5), (0, 0, None)],
 )
 def test_a_run_whose_samples_ended_early_is_not_given_their_last_value(steps, running, cpu_seconds):
-    """Of a pod that was alone, the Job's own times are heard too: kube-state-metrics may have been away as well."""
+    """Held to the steps that the pod ran for, and not to the Job's time: it may have waited for a node."""
     cluster = Cluster(began=12 * MINUTE)
     cluster.pod("a", 4.5, cpu_seen_points=steps, running_points=running)
     assert cluster.run().cpu_seconds == cpu_seconds
@@ -113,6 +114,14 @@ def test_a_pod_beside_others_is_held_to_the_steps_that_itself_ran_for():
     assert cluster.run().cpu_seconds == 5.0
     cluster.pod("third", 4.0, cpu_seen_points=2, running_points=7)
     assert cluster.run().cpu_seconds is None
+
+
+def test_while_kube_state_metrics_was_away_no_run_is_seen_whole():
+    """What it did not tell of is missing on both sides: a pod that ran for minutes looks like one that ran for one."""
+    cluster = Cluster(began=12 * MINUTE)
+    cluster.pod("a", 4.0, cpu_seen_points=2, running_points=2)
+    assert cluster.run().cpu_seconds == 4.0
+    assert cluster.run(untold_steps=8).cpu_seconds is None
 
 
 def test_a_run_with_a_container_that_began_anew_is_not_seen_whole():

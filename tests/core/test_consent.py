@@ -163,3 +163,14 @@ def test_no_tenants_input_is_ever_an_error(values):
 )
 def test_a_share_is_rounded_down(share, replicas, allowed):
     assert consent.allowed_on_spot(share, replicas) == allowed
+
+
+@pytest.mark.parametrize("key", ["cluster-autoscaler.kubernetes.io/safe-to-evict", "karpenter.sh/do-not-disrupt"])
+def test_what_must_not_be_disturbed_is_no_wish_for_its_kind_to_be_handled(key):
+    """Many a StatefulSet says so, and never asked where its pods should be."""
+    value = {"karpenter.sh/do-not-disrupt": "true"}.get(key, "false")
+    subject = make_workload(kind="StatefulSet", annotations={key: value})
+    found = consent.resolve(None, subject, Namespace("shop"), MOVE)
+    assert (found.handled, found.spot) == (False, SpotWish.NEVER)
+    lifecycle = make_workload(kind="StatefulSet", annotations={"scheduling.cast.ai/lifecycle": "on-demand"})
+    assert consent.resolve(None, lifecycle, Namespace("shop"), MOVE).handled

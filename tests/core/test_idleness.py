@@ -242,6 +242,37 @@ def test_time_without_any_pod_is_no_rest(age, gone, expected):
     assert code(make_workload_usage(running, gone=[gone] if gone else [])) is expected
 
 
+def test_who_ran_beside_one_that_is_gone_covers_no_more_time_than_alone():
+    """Two hours to look back, up from nothing for 52 minutes: once with two pods, now with one."""
+    policy = msgspec.structs.replace(POLICY, window=timedelta(minutes=120))
+    start = AT - 52 * MINUTE
+
+    def told(up, name):
+        seen = up - 10
+        return make_usage(
+            name,
+            started_at=start,
+            cpu_points=seen,
+            received_points=seen,
+            expected_points=seen,
+            running_points=up,
+        )
+
+    running = make_running("a", started_at=start, usage=told(52, "a"))
+    usage = make_workload_usage(running, gone=[told(50, "b")])
+    assert readings.up_steps(usage, policy) == 52
+    assert verdict(usage, policy).code is Code.NO_PODS
+
+
+def test_replacements_one_after_the_other_cover_their_time_together():
+    gone = [
+        make_usage(f"gone-{n}", started_at=AT - ago * MINUTE, running_points=15) for n, ago in enumerate((60, 45, 30))
+    ]
+    alive = make_running("new", started_at=AT - 15 * MINUTE)
+    assert readings.up_steps(make_workload_usage(alive, gone=gone), POLICY) == 60
+    assert readings.up_steps(make_workload_usage(alive, gone=gone[1:]), POLICY) == 45
+
+
 def test_pods_side_by_side_do_not_add_up_to_time_that_none_of_them_covers():
     gone = [msgspec.structs.replace(ended(50), name=f"gone-{n}") for n in range(6)]
     start = AT - MINUTE

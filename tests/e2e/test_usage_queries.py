@@ -43,6 +43,9 @@ class Life:
     restarted_at: int | None = None
     """Under another id, as cAdvisor tells of it."""
     request: float = 0.0
+    id_by_job: bool = False
+    told_anew_at: int | None = None
+    """When kube-state-metrics went on from another instance."""
     nan_at: frozenset[int] = frozenset()
     jobs: tuple[str, ...] = ("kubelet",)
     containers: tuple[str, ...] = ("app",)
@@ -125,6 +128,9 @@ HISTORIES = {
     "two-kubelet-jobs": History(
         [Life(cpu=lambda _: 0.006, received=lambda _: 600, jobs=("kubelet", "cadvisor"))], Code.IDLE
     ),
+    "two-jobs-that-spell-ids-in-two-ways": History([Life(jobs=("kubelet", "cadvisor"), id_by_job=True)], Code.IDLE),
+    "kube-state-metrics-moved": History([Life(told_anew_at=40)], Code.IDLE),
+    "up-again-beside-one-that-is-gone": History([Life(start=40), Life("web-1-b", start=40, end=70)], Code.NO_PODS),
     "pod-never-scraped": History([Life(), Life("web-1-b", scraped=False)], Code.MISSING),
     "silent-container": History([Life(containers=("app", "proxy"), silent=frozenset({"proxy"}))], Code.MISSING),
     "two-containers": History([Life(containers=("app", "proxy"), cpu=lambda _: 0.004)], Code.IDLE),
@@ -181,20 +187,32 @@ def stamp(minute):
 def series(life):
     pod = {"pod": life.name} | ({"replica": life.replica} if life.replica else {})
     alive = range(max(0, life.start), (LAST if life.end is None else life.end) + 1)
-    if life.known:
-        own = pod | {"uid": life.own_uid, "job": "kube-state-metrics"}
-        alive = [m for m in alive if m not in life.untold]
-        yield "kube_pod_start_time", own, [(m, stamp(life.start)) for m in alive]
-        yield "kube_pod_status_phase", own | {"phase": "Running"}, [(m, 1) for m in alive]
-        owner = {"owner_kind": "ReplicaSet", "owner_name": "web-1", "owner_is_controller": "true"}
-        yield "kube_pod_owner", own | owner, [(m, 1) for m in alive]
-        for container in life.containers:
-            yield "kube_pod_container_info", own | {"container": container}, [(m, 1) for m in alive]
-        for container in life.sidecars:
-            always = {"container": container, "restart_policy": "Always"}
-            yield "kube_pod_init_container_info", own | always, [(m, 1) for m in alive]
-        for container in life.init:
-            yield "kube_pod_init_container_info", own | {"container": container}, [(m, 1) for m in alive]
+    if life.known and life.told_anew_at:
+        yield from told(life, pod | {"instance": "first"}, [m for m in alive if m < life.told_anew_at])
+        yield from told(life, pod | {"instance": "second"}, [m for m in alive if m >= life.told_anew_at])
+    elif life.known:
+        yield from told(life, pod, [m for m in alive if m not in life.untold])
+    yield from scraped_series(life, pod)
+
+
+def told(life, pod, alive):
+    """What kube-state-metrics says."""
+    own = pod | {"uid": life.own_uid, "job": "kube-state-metrics"}
+    yield "kube_pod_start_time", own, [(m, stamp(life.start)) for m in alive]
+    yield "kube_pod_status_phase", own | {"phase": "Running"}, [(m, 1) for m in alive]
+    owner = {"owner_kind": "ReplicaSet", "owner_name": "web-1", "owner_is_controller": "true"}
+    yield "kube_pod_owner", own | owner, [(m, 1) for m in alive]
+    for container in life.containers:
+        yield "kube_pod_container_info", own | {"container": container}, [(m, 1) for m in alive]
+    for container in life.sidecars:
+        always = {"container": container, "restart_policy": "Always"}
+        yield "kube_pod_init_container_info", own | always, [(m, 1) for m in alive]
+    for container in life.init:
+        yield "kube_pod_init_container_info", own | {"container": container}, [(m, 1) for m in alive]
+
+
+def scraped_series(life, pod):
+    """What cAdvisor says."""
     if not life.scraped:
         return
     last = LAST if life.end is None else life.end + 1
@@ -202,6 +220,8 @@ def series(life):
     for job in life.jobs:
         for container in sorted({*life.containers, *life.sidecars, *life.init} - life.silent):
             labels = pod | {"container": container, "job": job, "id": f"/{life.own_uid}/{container}"}
+            if life.id_by_job:
+                labels["id"] += f"/{job}"
             labels["image"] = life.image
             lived = scraped[:3] if container in life.init else scraped
             yield from instances(life, labels, lived)

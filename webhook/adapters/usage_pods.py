@@ -21,7 +21,7 @@ def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
     containers = {pod: frozenset(names) for pod, names in _by_container(answers["containers"], max).items()}
     used = _by_container(answers["cpuSeconds"], max)
     cpu_points = _fewest(_by_container(answers["cpuPoints"], min), containers)
-    cpu_seen = _fewest(_by_container(answers["cpuSeen"], min), containers)
+    cpu_seen = _by_pod(answers["cpuSeen"], max)
     cpu_seconds = {pod: sum(mine.values()) for pod, mine in used.items() if _is_whole(pod, mine, containers)}
     restarts = _by_pod(answers["restarts"], max)
     received_points = _by_pod(answers["receivedPoints"], min)

@@ -64,7 +64,10 @@ def _doubt(recent: list[BatchRun], look: Look, batch: BatchPolicy, *, now: datet
     if untold := _untold(recent, look.schedule, batch, now=now):
         return Doubt(code=Code.UNSEEN, reason=untold)
     if blind := next((run for run in last if run.cpu_seconds is None), None):
-        reason = f"nobody saw the CPU of run {blind.job}; Prometheus must scrape it at least once"
+        reason = (
+            f"the CPU of run {blind.job} was not seen whole: scrapes failed, a container restarted, "
+            "or it began before the look-back"
+        )
         return Doubt(code=Code.MISSING, reason=reason)
     return None
 

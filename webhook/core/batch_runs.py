@@ -80,8 +80,9 @@ def looks(
         for job in jobs[key]:
             mine, seen = pods[job.namespace, job.name], used.get((job.namespace, job.name), {})
             if job.run:
-                since = sweep.evaluated_at - idle.window if sweep else None
-                ended.append(_ended(job, mine, nodes, cpu_seconds=_whole(job, mine, seen, since, step=idle.step)))
+                # While kube-state-metrics was away, nobody knows for how long a pod ran, nor so what was seen of it.
+                since = sweep.evaluated_at - idle.window if sweep and not sweep.untold_steps else None
+                ended.append(_ended(job, mine, nodes, cpu_seconds=_whole(job, mine, seen, since)))
             elif job.created_at:
                 under_way.append(_under_way(job, mine, nodes, cpu_seconds=_at_least(seen), now=now))
         schedule = cron_jobs[key].schedule if key in cron_jobs else None
@@ -211,12 +212,7 @@ def _used(sweep: UsageSweep | None) -> dict[tuple[str, str], dict[str, PodUsage]
 
 
 def _whole(
-    job: ControllerFact,
-    pods: Iterable[PodFact],
-    used: Mapping[str, PodUsage],
-    since: datetime | None,
-    *,
-    step: timedelta,
+    job: ControllerFact, pods: Iterable[PodFact], used: Mapping[str, PodUsage], since: datetime | None
 ) -> float | None:
     """Of all pods that either side knows; None where one of them was not seen whole, or the Job counts more than are known.
 
@@ -226,20 +222,18 @@ def _whole(
     if job.run is None or since is None or min(job.created_at or job.run.started_at, job.run.started_at) < since:
         return None
     names = used.keys() | {pod.name for pod in pods}
-    # A pod that was alone ran for as long as its Job, whatever kube-state-metrics saw of it.
-    lasted = (job.run.ended_at - job.run.started_at) // step if len(names) == 1 else 0
-    values = [_seen_whole(used[name], lasted) if name in used else None for name in names]
+    values = [_seen_whole(used[name]) if name in used else None for name in names]
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) >= job.run.pods > 0 else None
 
 
-def _seen_whole(pod: PodUsage, lasted: int) -> float | None:
-    """CPU-seconds, where samples were fresh at all but one of the steps for which it ran.
+def _seen_whole(pod: PodUsage) -> float | None:
+    """CPU-seconds, where it was scraped at all but one of the steps for which it ran.
 
     A counter keeps its last value: one of a run's first minute would stand for all that came after. The one step that
     may be missing, because scrapes do not wait for the end, is taken to have been like the others.
     """
-    seen, owed, used = pod.cpu_seen_points, max(pod.running_points, lasted), good(pod.cpu_seconds)
+    seen, owed, used = pod.cpu_seen_points, pod.running_points, good(pod.cpu_seconds)
     if used is None or pod.restarts or seen < max(1, owed - 1):
         return None
     return used * max(1.0, owed / seen)

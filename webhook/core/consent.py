@@ -70,6 +70,8 @@ _FOREIGN: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("spotinst.io/node-lifecycle", "spot", {"spot": "always"}),
 )
 FOREIGN_KEYS = frozenset(key for key, _, _ in _FOREIGN)
+_VETOES = frozenset(key for key, _, asks in _FOREIGN if asks is _NEITHER)
+"""They say what must not be disturbed, and nothing of where it should be: a kind is not handled for their sake."""
 
 
 class Consent(Value, frozen=True, omit_defaults=False):
@@ -101,6 +103,8 @@ class _Asked:
         self._levels = levels
         self._may_ask = may_ask
         self.notes: list[str] = []
+        self.heard: dict[str, str] = {}
+        """By what was asked, the annotation that decided it."""
 
     def first(
         self,
@@ -125,6 +129,7 @@ class _Asked:
                 elif allowed := beyond(value):
                     self._pass_over(level, key, text, f"the operator allows {allowed}")
                 else:
+                    self.heard[name] = key
                     if key in FOREIGN_KEYS:
                         self.notes.append(f"{level} annotation {key} read as {name}: {word}")
                     return value, level
@@ -176,7 +181,7 @@ def resolve(pod: Annotations | None, workload: Workload, namespace: Namespace | 
         rule=rule.name if rule else "",
         # Kinds beyond the default ones are handled where someone asked by name.
         handled=workload.key.kind in policy.kinds
-        or spot_from is not Level.DEFAULT
+        or (spot_from is not Level.DEFAULT and asked.heard.get("spot") not in _VETOES)
         or rules.asks_for_kind(rule, workload.key.kind),
         spot_from=spot_from,
         mode_from=mode_from,

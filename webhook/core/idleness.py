@@ -182,8 +182,11 @@ def doubts(usage: WorkloadUsage, measures: Iterable[Measure], *, policy: IdlePol
         reason = f"samples of pod {ahead.name} are dated in the future: what it does now is not known"
         yield Doubt(code=Code.CLOCK, reason=reason)
     for anew in (pod for pod in told if pod.restarts):
-        # A new pod of the name looks the same, and whoever shares the name must not explain a restart away.
-        reason = f"a container of pod {anew.name} restarted: what it used since the last scrape is in no counter"
+        # The two look the same, and whoever shares the name must not explain a restart away.
+        reason = (
+            f"a container of pod {anew.name} restarted, or the pod was made anew under its name: "
+            "what it used since the last scrape is in no counter"
+        )
         yield Doubt(code=Code.RESET, reason=reason)
     for measure in measures:
         yield from _measure_doubts(measure, policy)
@@ -212,11 +215,10 @@ def _absence_doubts(usage: WorkloadUsage, policy: IdlePolicy) -> Iterator[Doubt]
         ran = "runs now" if usage.gone else f"ran in the last {_span(policy.window)}"
         yield Doubt(code=Code.NO_PODS, reason=f"no pod of it {ran}")
         return
-    alive, ended = readings.up_steps(usage, policy)
-    whole = readings.running_steps(usage.evaluated_at - policy.window, usage.evaluated_at, policy)
-    if alive + ended < policy.min_coverage * whole:
+    up, whole = readings.up_steps(usage, policy), policy.window // policy.step
+    if up < policy.min_coverage * whole:
         reason = (
-            f"no pod of it is known to have run for {whole - alive - ended} of {whole} steps in {_span(policy.window)}; "
+            f"no pod of it is known to have run for {whole - up} of {whole} steps in {_span(policy.window)}; "
             f"{policy.min_coverage:.0%} are needed"
         )
         yield Doubt(code=Code.NO_PODS, reason=reason)

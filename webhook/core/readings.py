@@ -1,6 +1,6 @@
 """What a sweep's figures of one pod mean: thresholds, the steps it owes, and the words for values."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from math import isfinite
 from typing import NamedTuple
@@ -97,17 +97,26 @@ def running_steps(started_at: datetime, evaluated_at: datetime, policy: IdlePoli
     return steps_between(begin, evaluated_at, step=policy.step)
 
 
-def up_steps(usage: WorkloadUsage, policy: IdlePolicy) -> tuple[int, int]:
-    """Steps of the window for which a pod was surely there: those of one that runs, and of one that is gone.
+def up_steps(usage: WorkloadUsage, policy: IdlePolicy) -> int:
+    """Steps of the window for which some pod is known to have run; pods side by side cover no time twice."""
+    covered, until = timedelta(), usage.evaluated_at - policy.window
+    for begin, end in sorted(_spans(usage, policy)):
+        covered += max(timedelta(), end - max(begin, until))
+        until = max(until, end)
+    return covered // policy.step
 
-    One each, because pods side by side must not add up to time that none of them covers.
-    """
-    at, alive = usage.evaluated_at, []
+
+def _spans(usage: WorkloadUsage, policy: IdlePolicy) -> Iterator[tuple[datetime, datetime]]:
+    """From when to when each pod ran; of who is gone, as many steps since its start as kube-state-metrics told of."""
+    at = usage.evaluated_at
     for running in usage.running:
         if running.pod.started_at:
             before = (running.usage or _nothing(running)).before(running.pod.uid)
-            alive.append(before.running_points + running_steps(running.pod.started_at, at, policy))
-    return max(alive, default=0), max((ended.running_points for ended in usage.gone), default=0)
+            yield running.pod.started_at - before.running_points * policy.step, at
+    for ended in usage.gone:
+        if ended.started_at:
+            begin = max(ended.started_at, at - policy.window)
+            yield begin, min(at, begin + ended.running_points * policy.step)
 
 
 def startup(policy: IdlePolicy) -> timedelta:
@@ -123,6 +132,11 @@ def leave_range(policy: IdlePolicy) -> timedelta:
 def reach(policy: IdlePolicy) -> timedelta:
     """How far back evidence looks in all: the first rate of the window has its own range before it."""
     return policy.window + policy.rate_window
+
+
+def seen_range(policy: IdlePolicy) -> timedelta:
+    """In which a scrape must lie for a step to be seen: a little more than one, so that jitter loses none."""
+    return max(policy.step, policy.scrape_interval) * 5 / 4
 
 
 def fresh(policy: IdlePolicy) -> timedelta:

@@ -47,7 +47,7 @@ class PodUsage(Value, frozen=True):
     each other under one name, as those of a StatefulSet do, are one PodUsage: ``lives`` are those of all that
     kube-state-metrics told of in the window, by UID, ``started_at`` is the last one's. ``cpu_seconds`` is what all its
     containers have used in all, as of their last sample, and None where one of them was not seen; of Jobs' pods alone,
-    ``cpu_seen_points`` are the steps at which each of them had a fresh sample. ``restarts`` is how often a counter of its
+    ``cpu_seen_points`` are the steps at which it was scraped. ``restarts`` is how often a counter of its
     began anew within the reach of the evidence, in a new pod of its name too: what it had counted since the last scrape
     is lost. ``is_ahead`` where samples are dated in the future: what is told for now
     was so a while ago.
@@ -256,7 +256,7 @@ def workload_of(namespace: str, controller: ControllerRef | None, owners: Owners
     """The workload of a pod's controller, or None.
 
     A ReplicaSet or Job that is gone is led back by its name, ``<workload>-<suffix>``, where such a workload exists.
-    A wrong guess can only add a predecessor to it, which makes its verdict stricter.
+    A wrong guess adds a predecessor to it: what that used speaks against rest, and its time counts as time with a pod.
     """
     if controller is None:
         return None

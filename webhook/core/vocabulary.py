@@ -55,7 +55,7 @@ ANNOTATION_WORDS = frozenset(
 
 SENTENCE = frozenset(
     """
-    a about above active age allowed already an and ago answer are as at be been below between broke busy but by call
+    a about above active age allowed already an and anew ago answer are began before as at be been below between broke busy but by call
     cannot clock container could count counter current days did do does earlier each enough ended evidence every expected failed for from
     future good had has have header in interruption is it its idle known large last least less long longer low
     making max may min minute minutes missing monitor more most much must needed neither network never no nobody nor not
@@ -66,7 +66,7 @@ SENTENCE = frozenset(
     within without workload would yet young younger zero
     B/s kB/s MB/s GB/s s m h d days average a throughout
     CPU CPU-seconds Date Prometheus Prometheus: judged where nobody reachable unreachable cost unknown
-    CronJob Job end read schedule
+    CronJob Job end read schedule made under name scrapes look-back
     """.split()  # noqa: SIM905 - prose is read as prose
 )
 """What our own reasons are written in."""

@@ -20,7 +20,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from webhook.core.policy import IdlePolicy
-from webhook.core.readings import fresh, leave_range, reach, startup
+from webhook.core.readings import leave_range, reach, seen_range, startup
 from webhook.wire import promql_text
 
 
@@ -70,10 +70,10 @@ _GROWN = "unless on (namespace, pod) (kube_pod_start_time > time() - $startup)"
 # what follows: a join of all pods at every step is what costs Prometheus most.
 _STARTS = "last_over_time(kube_pod_start_time[$reach] @ end())"
 _STARTING = f"{_STARTS} > time() - $startup"
-_ENDED = f"({_STARTS} unless kube_pod_start_time @ end())"
+_ENDED = f"({_STARTS} unless on (namespace, pod, uid) kube_pod_start_time @ end())"
 _KNOWN_OF_ENDED = f"(kube_pod_start_time and on (namespace, pod) {_ENDED})"
-# Points are held against expectedPoints: only steps with a number, which NaN is not, at which nobody of that name was
-# starting up. A rate outlives its pod by a few steps, which must not fill a gap in its life: of who has ended, only
+# Points are held against expectedPoints: only steps with a number, which NaN is not, after the start-up of the last pod
+# of that name. A rate outlives its pod by a few steps, which must not fill a gap in its life: of who has ended, only
 # steps count at which kube-state-metrics knew it.
 _COUNTED = f"unless on (namespace, pod) ({_STARTING} or ({_ENDED} unless on (namespace, pod) {_KNOWN_OF_ENDED}))"
 _POD = ("namespace", "pod")
@@ -96,15 +96,18 @@ SWEEP: dict[str, Template] = {
         (*_POD, "container"),
     ),
     # How much of those seconds was seen: a value of a run's beginning must not stand for the whole of it.
+    # By samples in a range, which outlive a container that came and went between two steps.
     "cpuSeen": Template(
-        f"count_over_time((max by (namespace, pod, container) (timestamp({CPU})"
-        f' and on (namespace, pod) kube_pod_owner{{owner_kind="Job"}}) > time() - $fresh){_STEPS})',
-        (*_POD, "container"),
+        f"count_over_time((max by (namespace, pod) (count_over_time({CPU}[$seen])"
+        f' and on (namespace, pod) kube_pod_owner{{owner_kind="Job"}})){_STEPS})',
+        _POD,
     ),
-    # A container that began anew: under another id where the store keeps that label, else within its series.
+    # A container that began anew: under another id where the store keeps that label, else within its series. By job,
+    # because two may spell an id in two ways.
     "restarts": Template(
         "max by (namespace, pod) ("
-        f"count by (namespace, pod, container) (max by (namespace, pod, container, id) (last_over_time({CPU}[$reach])))"
+        f"count by (namespace, pod, container, job)"
+        f" (max by (namespace, pod, container, job, id) (last_over_time({CPU}[$reach])))"
         f" - 1 > 0 or resets({CPU}[$reach]) > 0 or resets({RECEIVED}[$reach]) > 0)",
         _POD,
     ),
@@ -181,7 +184,7 @@ _SOURCE_OF = {
     for template in TEMPLATES.values()
     for metric in promql_text.metrics(template.text)
 }
-MACROS = ("window", "reach", "step", "rateWindow", "leaveWindow", "startup", "fresh")
+MACROS = ("window", "reach", "step", "rateWindow", "leaveWindow", "startup", "seen")
 """Those that every query may use; ``$cluster`` only where a cluster's label is configured."""
 
 
@@ -233,7 +236,7 @@ def macros(policy: IdlePolicy, dialect: Dialect = Dialect()) -> dict[str, str]: 
         "rateWindow": duration(policy.rate_window),
         "leaveWindow": duration(leave_range(policy)),
         "startup": seconds(startup(policy)),
-        "fresh": seconds(fresh(policy)),
+        "seen": duration(seen_range(policy)),
     } | ({"cluster": dialect.cluster.matcher} if dialect.cluster else {})
 
 
