@@ -11,6 +11,7 @@ belongs to then has no value, which is neither idle nor hot.
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from math import copysign, isfinite
+from sys import intern
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -85,11 +86,19 @@ def decode_vector(body: bytes, known: dict[tuple[tuple[str, str], ...], Labels] 
     if any(one.value is None for one in series):
         raise UsageUnavailable("a histogram where a number was asked for", code="type")
     rows = tuple(
-        Row(shared.setdefault(tuple(one.metric.items()), one.metric), value)
+        Row(_shared(one.metric, shared), value)
         for one in series
         if one.value is not None and (value := _number(one.value[1])) is not None
     )
     return Vector(rows, len(series) - len(rows), tuple(info[:_LONGEST_MESSAGE] for info in answer.infos or ()))
+
+
+def _shared(labels: Labels, known: dict[tuple[tuple[str, str], ...], Labels]) -> Labels:
+    """The same labels as an earlier row's where there is one; else with texts that later rows can share."""
+    if (found := known.get(tuple(labels.items()))) is None:
+        found = {name: intern(text) for name, text in labels.items()}
+        known[tuple(found.items())] = found
+    return found
 
 
 def decode_time(body: bytes) -> datetime:
