@@ -17,17 +17,18 @@ _LARGEST = ("cpuPeak", "cpuRecent", "receivedPeak", "receivedRecent")
 
 def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
     """Every pod that any answer tells of, by namespace and name."""
-    known = {name: _by_pod(answers[name], max) for name in _LARGEST}
-    containers = {pod: frozenset(names) for pod, names in _by_container(answers["containers"], max).items()}
-    used = _by_container(answers["cpuSeconds"], max)
-    cpu_points = _fewest(_by_container(answers["cpuPoints"], min), containers)
-    cpu_seen = _by_pod(answers["cpuSeen"], max)
+    names = _Names()
+    known = {name: _by_pod(answers[name], max, names) for name in _LARGEST}
+    containers = {pod: frozenset(own) for pod, own in _by_container(answers["containers"], max, names).items()}
+    used = _by_container(answers["cpuSeconds"], max, names)
+    cpu_points = _fewest(_by_container(answers["cpuPoints"], min, names), containers)
+    cpu_seen = _by_pod(answers["cpuSeen"], max, names)
     cpu_seconds = {pod: sum(mine.values()) for pod, mine in used.items() if _is_whole(pod, mine, containers)}
-    restarts = _by_pod(answers["restarts"], max)
-    received_points = _by_pod(answers["receivedPoints"], min)
-    ahead = _by_pod(answers[AHEAD], max) if AHEAD in answers else {}
-    life, sampled = _by_pod(answers["startTime"], max), _by_pod(answers["sampleTime"], min)
-    lives, owners = _lives(answers), _owners(answers["owner"])
+    restarts = _by_pod(answers["restarts"], max, names)
+    received_points = _by_pod(answers["receivedPoints"], min, names)
+    ahead = _by_pod(answers[AHEAD], max, names) if AHEAD in answers else {}
+    life, sampled = _by_pod(answers["startTime"], max, names), _by_pod(answers["sampleTime"], min, names)
+    lives, owners = _lives(answers, names), _owners(answers["owner"], names)
     named: set[Pod] = set().union(*known.values(), life, lives, cpu_seconds, ahead)
     return tuple(
         PodUsage(
@@ -69,25 +70,30 @@ def instant(seconds: float) -> datetime | None:
         return None
 
 
-def _pod(labels: Mapping[str, str]) -> Pod | None:
-    namespace, name = labels.get("namespace", ""), labels.get("pod", "")
-    return (namespace, name) if namespace and name else None
+class _Names(dict[Pod, Pod]):
+    """Each pod's name once, however many answers tell of it."""
+
+    def of(self, labels: Mapping[str, str]) -> Pod | None:
+        namespace, name = labels.get("namespace", ""), labels.get("pod", "")
+        return self.setdefault((namespace, name), (namespace, name)) if namespace and name else None
 
 
-def _by_pod(answer: Vector, choose: Callable[[float, float], float]) -> dict[Pod, float]:
+def _by_pod(answer: Vector, choose: Callable[[float, float], float], names: _Names) -> dict[Pod, float]:
     """By pod; of two values for one, the one that argues for less change is chosen by the caller."""
     found: dict[Pod, float] = {}
     for labels, value in answer.rows:
-        if pod := _pod(labels):
+        if pod := names.of(labels):
             found[pod] = choose(found[pod], value) if pod in found else value
     return found
 
 
-def _by_container(answer: Vector, choose: Callable[[float, float], float]) -> dict[Pod, dict[str, float]]:
+def _by_container(
+    answer: Vector, choose: Callable[[float, float], float], names: _Names
+) -> dict[Pod, dict[str, float]]:
     """By pod and its container's name, which is of one pod alone."""
     found: dict[Pod, dict[str, float]] = {}
     for labels, value in answer.rows:
-        if (pod := _pod(labels)) and (container := labels.get("container")):
+        if (pod := names.of(labels)) and (container := labels.get("container")):
             mine = found.setdefault(pod, {})
             mine[container] = choose(mine[container], value) if container in mine else value
     return found
@@ -108,10 +114,10 @@ def _is_whole(pod: Pod, mine: Mapping[str, float], containers: Mapping[Pod, froz
     return bool(needed) and needed <= mine.keys()
 
 
-def _lives(answers: Mapping[str, Vector]) -> dict[Pod, dict[str, PodLife]]:
+def _lives(answers: Mapping[str, Vector], names: _Names) -> dict[Pod, dict[str, PodLife]]:
     """Of each UID that a name had; under "" where an old kube-state-metrics tells of none."""
-    expected, running = _by_uid(answers["expectedPoints"]), _by_uid(answers["runningPoints"])
-    born = _by_uid(answers["startTime"])
+    expected, running = _by_uid(answers["expectedPoints"], names), _by_uid(answers["runningPoints"], names)
+    born = _by_uid(answers["startTime"], names)
     found: dict[Pod, dict[str, PodLife]] = {}
     for pod, uid in expected.keys() | running.keys() | born.keys():
         life = PodLife(expected_points=int(expected.get((pod, uid), 0)), running_points=int(running.get((pod, uid), 0)))
@@ -119,20 +125,20 @@ def _lives(answers: Mapping[str, Vector]) -> dict[Pod, dict[str, PodLife]]:
     return found
 
 
-def _by_uid(answer: Vector) -> dict[tuple[Pod, str], float]:
+def _by_uid(answer: Vector, names: _Names) -> dict[tuple[Pod, str], float]:
     found: dict[tuple[Pod, str], float] = {}
     for labels, value in answer.rows:
-        if pod := _pod(labels):
+        if pod := names.of(labels):
             named = (pod, labels.get("uid", ""))
             found[named] = max(found.get(named, value), value)
     return found
 
 
-def _owners(answer: Vector) -> dict[Pod, tuple[ControllerRef, ...]]:
+def _owners(answer: Vector, names: _Names) -> dict[Pod, tuple[ControllerRef, ...]]:
     """Every owner of each name in a fixed order: the order of rows is the store's."""
     found: dict[Pod, set[tuple[str, str]]] = {}
     for labels, _ in answer.rows:
         kind, name = labels.get("owner_kind", ""), labels.get("owner_name", "")
-        if (pod := _pod(labels)) and kind and name:
+        if (pod := names.of(labels)) and kind and name:
             found.setdefault(pod, set()).add((kind, name))
     return {pod: tuple(ControllerRef(kind=k, name=n) for k, n in sorted(owners)) for pod, owners in found.items()}
