@@ -91,7 +91,7 @@ class Prometheus:
         self._transport.close()
 
     def _ask(self, queries: Mapping[str, str], at: datetime) -> dict[str, Vector]:
-        labels: dict[tuple[tuple[str, str], ...], Labels] = {}
+        labels: dict[int, Labels] = {}
 
         def one(name: str) -> Vector:
             try:

@@ -74,7 +74,7 @@ _vectors = msgspec.json.Decoder(list[_Series])
 _scalars = msgspec.json.Decoder(tuple[float, str])
 
 
-def decode_vector(body: bytes, known: dict[tuple[tuple[str, str], ...], Labels] | None = None) -> Vector:
+def decode_vector(body: bytes, known: dict[int, Labels] | None = None) -> Vector:
     """Read a vector. Raises UsageUnavailable with a code for anything else than a whole, successful one.
 
     Answers that are given the same ``known`` share their labels: of many that speak of the same pods, labels are nearly
@@ -93,11 +93,14 @@ def decode_vector(body: bytes, known: dict[tuple[tuple[str, str], ...], Labels] 
     return Vector(rows, len(series) - len(rows), tuple(info[:_LONGEST_MESSAGE] for info in answer.infos or ()))
 
 
-def _shared(labels: Labels, known: dict[tuple[tuple[str, str], ...], Labels]) -> Labels:
-    """The same labels as an earlier row's where there is one; else with texts that later rows can share."""
-    if (found := known.get(tuple(labels.items()))) is None:
-        found = {name: intern(text) for name, text in labels.items()}
-        known[tuple(found.items())] = found
+def _shared(labels: Labels, known: dict[int, Labels]) -> Labels:
+    """The same labels as an earlier row's where there is one; else with texts that later rows can share.
+
+    By their hash, because keys of their own would cost as much as they do.
+    """
+    key = hash(tuple(labels.items()))
+    if (found := known.get(key)) != labels:
+        found = known[key] = {name: intern(text) for name, text in labels.items()}
     return found
 
 
