@@ -32,15 +32,26 @@ def load_access(kubeconfig: str | None, context: str | None) -> Access:
     """Read where the cluster is and who we are. Raises InputError."""
     # Here and not above: it takes a third of a second, and who only reads a file needs none of it.
     from kubernetes.client import Configuration  # noqa: PLC0415
-    from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
 
     found = Configuration()
     try:
         namespace = _load_into(found, kubeconfig, context)
         return _access(found, namespace)
-    except (ConfigException, OSError, ValueError, KeyError, TypeError) as exc:
-        where = kubeconfig or "the default kubeconfig, and the token of a pod"
-        raise InputError(f"no way to a cluster by {where}: {exc}") from exc
+    except Exception as exc:  # the client takes the file for right, and a wrong one breaks it anywhere
+        why = " ".join(str(exc).split())[:300] or type(exc).__name__
+        raise InputError(f"no way to a cluster by {_tried(kubeconfig)}: {why}") from exc
+
+
+def _tried(kubeconfig: str | None) -> str:
+    """What was read, or looked for."""
+    if kubeconfig:
+        return kubeconfig
+    from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION  # noqa: PLC0415
+
+    files = str(KUBE_CONFIG_DEFAULT_LOCATION)
+    if any(Path(file).expanduser().exists() for file in files.split(":")):
+        return files
+    return f"{files}, which is not there (name another with --kubeconfig), nor by the token of a pod"
 
 
 def pod_namespace() -> str:

@@ -20,7 +20,7 @@ def command() -> None:
     "--host", "hosts", multiple=True, default=("127.0.0.1", "localhost"), show_default=True, help="DNS name or IP."
 )
 def dev(directory: Path, hosts: tuple[str, ...]) -> None:
-    """Write ca.crt, tls.crt and tls.key for a laptop: valid for 30 days, its CA's key forgotten."""
+    """Write ca.crt, tls.crt and tls.key for a laptop: a pair for 30 days, the key of its CA forgotten."""
     from webhook.adapters.certificates import inspect, make_pair  # noqa: PLC0415
 
     files = make_pair(directory, hosts, now=clock())

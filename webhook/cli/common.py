@@ -88,10 +88,17 @@ def read_configuration(file: Path | None) -> Configuration:
         raise InputError(f"{file}: cannot be read ({getattr(exc, 'strerror', None) or 'not UTF-8'})") from exc
 
 
-def read_snapshot(path: Path) -> Snapshot:
-    """A captured file, or the directory that sync keeps. Raises InputError, SnapshotError."""
+def read_snapshot(path: Path, *, config_file: Path | None = None) -> Snapshot:
+    """A captured file, or the directory that sync keeps. Raises InputError, SnapshotError.
+
+    It has the policy that it was captured with: a file given beside it would be passed over without a word.
+    """
     from webhook.adapters.snapshots import META, load  # noqa: PLC0415
 
+    if config_file is not None:
+        raise click.UsageError(
+            "--config beside --snapshot: a snapshot is read with the configuration it was captured with"
+        )
     if path.is_dir() and not (path / META).exists():
         raise InputError(f"{path} holds no snapshot; `spot-balancer sync --snapshot-dir {path}` keeps one there")
     return load(path)
@@ -153,9 +160,14 @@ def print_structured(value: Any, output: str) -> None:
         click.echo(yaml.safe_dump(plain, sort_keys=False).rstrip())
 
 
+def printable(text: str) -> str:
+    """Without what a terminal would obey: a snapshot may come from anybody."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def rows(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """Columns as kubectl prints them."""
-    table = [list(header), *(list(line) for line in lines)]
+    table = [list(header), *(list(map(printable, line)) for line in lines)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     return "\n".join(
         "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table

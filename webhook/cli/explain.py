@@ -17,6 +17,7 @@ from webhook.cli.common import (
     is_colourful,
     output_option,
     print_structured,
+    printable,
     read_configuration,
     read_snapshot,
     rows,
@@ -86,7 +87,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
 ) -> None:
     """Say why a workload is where it is, and what its next pod would get."""
     if snapshot_file is not None:
-        snapshot = read_snapshot(snapshot_file)
+        snapshot = read_snapshot(snapshot_file, config_file=config_file)
     else:
         snapshot = capture_cluster(access, read_configuration(config_file))
     found = find(workload, snapshot)
@@ -116,7 +117,7 @@ def find(text: str, snapshot: Snapshot) -> Workload:
     names = [str(known) for known in snapshot.workloads]
     near = difflib.get_close_matches(text, names, n=3, cutoff=0.4) or names[:3]
     hint = f"; the nearest: {', '.join(near)}" if near else "; it holds no workloads"
-    raise InputError(f"no workload {text} in this snapshot{hint}")
+    raise InputError(printable(f"no workload {text} in this snapshot{hint}"))
 
 
 def explain(workload: Workload, snapshot: Snapshot) -> tuple[Explanation, Rehearsal]:
@@ -163,12 +164,12 @@ def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> 
         f"last good evidence {render.ago(e.good_at, now)}, last run of the monitor {render.ago(e.book_heartbeat, now)}"
     )
     lines = [
-        f"workload   {e.workload}  ({counts})",
+        f"workload   {printable(e.workload)}  ({counts})",
         f"side       {e.side}{since}, {e.transitions} change(s)",
-        f"evidence   {e.evidence}: {e.reason}",
+        f"evidence   {e.evidence}: {printable(e.reason)}",
         f"as of      {now:%Y-%m-%d %H:%M:%S}Z; {freshness}",
         *([f"alarm      {e.alarm}: {ALARMS[e.alarm]}; nobody turns to spot until that is over"] if e.alarm else []),
-        *([f"rule       {e.consent.rule}, the first that matches it"] if e.consent.rule else []),
+        *([f"rule       {printable(e.consent.rule)}, the first that matches it"] if e.consent.rule else []),
         "",
     ]
     if e.signals:
@@ -209,7 +210,7 @@ def background(workload: Workload, snapshot: Snapshot, rehearsal: Rehearsal) -> 
 
 
 def _listed(heading: str, items: tuple[str, ...]) -> list[str]:
-    return [f"{heading}:", *(f"  - {item}" for item in items), ""] if items else []
+    return [f"{heading}:", *(f"  - {printable(item)}" for item in items), ""] if items else []
 
 
 def _settings(settled: consent.Consent) -> list[str]:
@@ -226,4 +227,4 @@ def _settings(settled: consent.Consent) -> list[str]:
     lines = [rows(("SETTING", "VALUE", "DECIDED BY"), table)]
     if not settled.handled:
         lines.append("kind: not among `kinds`, and no rule or annotation spot-balancer.io/spot asks for it")
-    return lines + [f"note: {note}" for note in settled.notes]
+    return lines + [f"note: {printable(note)}" for note in settled.notes]

@@ -13,6 +13,7 @@ from webhook.cli.common import (
     config_option,
     output_option,
     print_structured,
+    printable,
     read_configuration,
     read_snapshot,
     rows,
@@ -51,7 +52,7 @@ def command(snapshot_file: Path | None, config_file: Path | None, output: str, a
     Findings are information and leave the exit code at 0. A snapshot is read with the configuration it was made with.
     """
     if snapshot_file is not None:
-        snapshot = read_snapshot(snapshot_file)
+        snapshot = read_snapshot(snapshot_file, config_file=config_file)
     else:
         snapshot = capture_cluster(access, read_configuration(config_file))
     found = nodereview.review(snapshot)
@@ -88,4 +89,7 @@ def _cells(node: NodeView, *, wide: bool) -> tuple[str, ...]:
 def _told(findings: tuple[Finding, ...]) -> list[str]:
     if not findings:
         return ["nothing looks wrong"]
-    return [f"{f.weight.value:<7} {f.code}: {'node ' + f.node + ' ' if f.node else ''}{f.advice}" for f in findings]
+    return [
+        printable(f"{f.weight.value:<7} {f.code}: {'node ' + f.node + ' ' if f.node else ''}{f.advice}")
+        for f in findings
+    ]

@@ -49,7 +49,7 @@ def command(
     from webhook.wire.snapshot import encode_document  # noqa: PLC0415
 
     if snapshot_file is not None:
-        snapshot = read_snapshot(snapshot_file)
+        snapshot = read_snapshot(snapshot_file, config_file=config_file)
     else:
         snapshot = capture_cluster(access, read_configuration(config_file))
     if redact:

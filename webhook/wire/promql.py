@@ -106,7 +106,7 @@ SWEEP: dict[str, Template] = {
     # because two may spell an id in two ways.
     "restarts": Template(
         "max by (namespace, pod) ("
-        f"count by (namespace, pod, container, job)"
+        "count by (namespace, pod, container, job)"
         f" (max by (namespace, pod, container, job, id) (last_over_time({CPU}[$reach])))"
         f" - 1 > 0 or resets({CPU}[$reach]) > 0 or resets({RECEIVED}[$reach]) > 0)",
         _POD,
