@@ -67,7 +67,7 @@ class Exporter:
 
     @classmethod
     def drawn(cls, seconds: int, fault: Fault, rng: np.random.Generator) -> Self:
-        return cls((_scrapes(seconds, rng), _scrapes(seconds, rng)), spells(seconds, fault, rng))
+        return cls((_scrapes(seconds, rng), _scrapes(seconds, rng)), _spells(seconds, fault, rng))
 
 
 def scrape(pod: Pod, seconds: int, fault: Fault, rng: np.random.Generator, exporter: Exporter) -> Scraped:
@@ -132,7 +132,7 @@ def _ms(seconds: Array) -> Array:
     return np.rint(seconds * 1000).astype(np.int64) + BEGIN_MS
 
 
-def spells(seconds: int, fault: Fault, rng: np.random.Generator) -> Spells:
+def _spells(seconds: int, fault: Fault, rng: np.random.Generator) -> Spells:
     """When one node's exporter stands still, in seconds; one kubelet tells of all of its pods."""
     if not (fault.stops or fault.repeats):
         return ()

@@ -55,10 +55,12 @@ def test_what_a_terminal_would_obey_is_shown_and_not_obeyed(cli, tmp_path):
     key = WorkloadKey("shop", "Deployment", "nginx-demo")
     verdict = builders.make_verdict(key, Side.SPOT, reason="low\x1b[31m\x07\nside       regular")
     node = builders.make_node("evil\x1b]0;title\x07")
-    snapshot = builders.make_snapshot(builders.make_workload("nginx-demo", verdict=verdict), nodes=[node])
+    workload = builders.make_workload("nginx-demo", verdict=verdict)
+    snapshot = builders.make_snapshot(workload, nodes=[node], versions={"prometheus": "3\x07"})
     file = tmp_path / "evil.json"
     file.write_bytes(encode_document(snapshot))
-    page = cli("explain", str(key), "--snapshot", str(file)).out + cli("nodes", "--snapshot", str(file)).out
+    page = cli("explain", str(key), "--snapshot", str(file), "-o", "wide").out
+    page += cli("nodes", "--snapshot", str(file), "-o", "wide").out
     assert "\x1b" not in page
     assert "\x07" not in page
     assert r"low\x1b[31m\x07\nside       regular" in page

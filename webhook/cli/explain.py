@@ -206,7 +206,11 @@ def background(workload: Workload, snapshot: Snapshot, rehearsal: Rehearsal) -> 
         "spot nodes": f"{fleet.destinations} to go to, of {len(snapshot.nodes)} nodes; declared pools: {pools}",
     }
     patch = [json.dumps(msgspec.to_builtins(operation)) for operation in rehearsal.operations]
-    return ["", *(f"{name:<14} {text}" for name, text in facts.items()), *(["", "patch:", *patch] if patch else [])]
+    return [
+        "",
+        *(f"{name:<14} {printable(text)}" for name, text in facts.items()),
+        *(["", "patch:", *patch] if patch else []),
+    ]
 
 
 def _listed(heading: str, items: tuple[str, ...]) -> list[str]:
