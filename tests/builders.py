@@ -18,9 +18,10 @@ from webhook.core.model import (
     Workload,
     WorkloadKey,
 )
+from webhook.core.moves import InFlight, Step
 from webhook.core.placement import PlacementRequest
 from webhook.core.pod import Pod
-from webhook.core.policy import Mode, Policy
+from webhook.core.policy import Mode, Move, Policy
 from webhook.core.snapshot import Meta, Snapshot
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
@@ -123,6 +124,20 @@ def make_workload(name: str = "nginx-demo", side: Side | None = Side.SPOT, **fie
         "verdict": make_verdict(key, side) if side is not None else None,
     }
     return Workload(key=key, **(facts | fields))
+
+
+def make_move(key: WorkloadKey, to: Side = Side.SPOT, step: Step = Step.RAISED, **fields: Any) -> InFlight:
+    """A surge of one replica, announced a minute ago."""
+    facts: Json = {
+        "number": 1,
+        "uid": f"uid-{key.name}",
+        "way": Move.SURGE,
+        "began_at": NOW - timedelta(minutes=1),
+        "step_at": NOW - timedelta(minutes=1),
+        "replicas": 1,
+        "transition": 1,
+    }
+    return InFlight(workload=key, to=to, step=step, **(facts | fields))
 
 
 def make_snapshot(

@@ -155,7 +155,10 @@ def policies() -> st.SearchStrategy[Policy]:
 def snapshots(draw: st.DrawFn) -> Snapshot:
     """The idle owner on either side, moved or not, surging or not, anywhere in a random fleet."""
     annotations = [{}, {}, {"spot-balancer.io/spot": "always"}, {"spot-balancer.io/spot": "never"}]
-    facts = {"annotations": draw(st.sampled_from(annotations)), "surging": draw(st.integers(0, 4)) == 0}
+    facts = {
+        "annotations": draw(st.sampled_from(annotations)),
+        "surge_to": draw(st.sampled_from((None, None, None, *Side))),
+    }
     side = draw(st.sampled_from([Side.SPOT, Side.SPOT, Side.REGULAR, None]))
     if side is not None:
         key = builders.make_workload().key

@@ -3,8 +3,10 @@
 from datetime import datetime
 from typing import Protocol
 
-from webhook.core.book import Book
+from webhook.core.book import Book, Control
 from webhook.core.census import Census
+from webhook.core.model import WorkloadKey
+from webhook.core.moves import Happening, Live, Result
 from webhook.core.policy import IdlePolicy
 from webhook.core.selftest import SelfTest
 from webhook.core.snapshot import Snapshot
@@ -42,6 +44,35 @@ class VerdictBook(Protocol):
 
     def write(self, old: Book, new: Book) -> int:
         """Write what differs from ``old``, control last; return how many objects. Raises ClusterError."""
+
+
+class ControlBook(Protocol):
+    def control(self) -> Control:
+        """The control object as it is now; ``swap`` then holds to this very version. Raises ClusterError."""
+
+    def swap(self, new: Control) -> None:
+        """Write it over the version read last. Raises ClusterConflict where somebody wrote since, ClusterError."""
+
+
+class Workloads(Protocol):
+    """What a move reads and writes. No write raises: what the API server said to it is the result."""
+
+    def live(self, key: WorkloadKey, selector: str) -> Live:
+        """Read a workload and its pods now. Raises ClusterError."""
+
+    def scale(self, key: WorkloadKey, replicas: int, *, resource_version: str, dry_run: bool = False) -> Result:
+        """Ask for so many replicas, through the scale subresource, if it is still of that version."""
+
+    def evict(self, namespace: str, name: str, *, uid: str, dry_run: bool = False) -> Result:
+        """Evict the pod of that UID, within its disruption budget."""
+
+    def restart(self, key: WorkloadKey, *, at: datetime, resource_version: str, dry_run: bool = False) -> Result:
+        """Stamp the template as `kubectl rollout restart` does."""
+
+
+class Recorder(Protocol):
+    def record(self, happening: Happening) -> None:
+        """Tell it as an Event; never raises, for nothing depends on it."""
 
 
 class SnapshotView(Protocol):

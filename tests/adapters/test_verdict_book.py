@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.adapters.fake_apiserver import FakeApiServer, Fault
-from tests.builders import NOW, make_verdict
+from tests.builders import NOW, make_move, make_verdict
 from tests.parts.processes import wait_for
 from webhook import errors
 from webhook.adapters.kubeapi import Access, KubeApi
@@ -63,7 +63,7 @@ def test_a_workload_stays_in_its_shard_whatever_the_release():
 def test_an_empty_cluster_has_an_empty_book_and_what_is_written_is_read_back(server):
     book = open_book(server)
     assert book.read() == Book()
-    new = book_of("web", "api", "db", surging=(WorkloadKey("shop", "Deployment", "web"),))
+    new = book_of("web", "api", "db", moves=(make_move(WorkloadKey("shop", "Deployment", "web")),))
     count = book.write(Book(), new)
     assert open_book(server).read() == new
     assert count == len({shard_name(n) for n in ("web", "api", "db")}) + 1

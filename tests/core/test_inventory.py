@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import NOW, make_verdict
+from tests.builders import NOW, make_move, make_verdict
 from tests.core.test_owners import census, fact, key, pod, ref
 from webhook.core.book import Book, Control
 from webhook.core.census import Census, NodeFact
@@ -94,7 +94,7 @@ def test_nodes_have_their_class_and_load():
 @pytest.mark.parametrize(("uid", "side"), [("uid-web", Side.SPOT), ("uid-of-another", None)])
 def test_a_verdict_holds_for_the_object_it_was_made_for(uid, side):
     verdict = msgspec.structs.replace(make_verdict(WEB), uid=uid)
-    book = Book(control=Control(heartbeat=NOW, surging=(WEB,)), verdicts={str(WEB): verdict})
+    book = Book(control=Control(heartbeat=NOW, moves=(make_move(WEB),)), verdicts={str(WEB): verdict})
     found = build(shop(), book, Policy())
     assert (found.workloads[WEB].verdict.side if found.workloads[WEB].verdict else None) == side
     assert found.workloads[WEB].surging
@@ -123,7 +123,7 @@ def fold(*steps: tuple[int, bool], start: History | None = None, uid: str = "uid
     history = start or History()
     for minute, (replicas, surging) in enumerate(steps):
         seen = msgspec.structs.replace(census(web(replicas, uid)), taken_at=NOW + timedelta(minutes=minute))
-        history = observe(history, seen, Book(control=Control(surging=(WEB,) if surging else ())))
+        history = observe(history, seen, Book(control=Control(moves=(make_move(WEB),) if surging else ())))
     return history
 
 

@@ -70,7 +70,7 @@ _WORLDS = {
     ),
     Reason.REGULAR_REQUIRED: (
         {},
-        make_snapshot(make_workload(verdict=verdict(side=Side.REGULAR, transitions=2), surging=True)),
+        make_snapshot(make_workload(verdict=verdict(side=Side.REGULAR, transitions=2), surge_to=Side.REGULAR)),
     ),
     Reason.MAX_SPOT: ({}, make_snapshot(make_workload(), policy=Policy(mode=Mode.INJECT, max_spot="0%"))),
     Reason.NEVER_MOVED: ({}, make_snapshot(make_workload(side=Side.REGULAR))),
@@ -429,7 +429,9 @@ def test_required_where_a_pool_can_grow_is_demanded_before_its_first_node():
 @pytest.mark.parametrize("ready", [True, False])
 def test_a_surge_demands_its_side_whatever_the_policy_wishes(ready):
     """Also while no node is ready: the mover waits, and takes the demand back when its patience ends."""
-    snapshot = make_snapshot(make_workload(surging=True), nodes=[make_node("spot-1", KARPENTER_SPOT, ready=ready)])
+    snapshot = make_snapshot(
+        make_workload(surge_to=Side.SPOT), nodes=[make_node("spot-1", KARPENTER_SPOT, ready=ready)]
+    )
     assert decide(make_pod(), snapshot).reason is Reason.SPOT_REQUIRED
 
 

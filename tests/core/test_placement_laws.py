@@ -124,7 +124,9 @@ def demanding(draw: st.DrawFn) -> tuple[dict, Snapshot]:
     platforms = draw(st.lists(st.sampled_from(strategies.PLATFORMS), max_size=2, unique=True))
     nodes = [draw(strategies.nodes(f"node-{number}")) for number in range(draw(st.integers(1, 6)))]
     policy = Policy(mode=Mode.INJECT, placement=PlacementMode.REQUIRED)
-    workload = builders.make_workload(ready_platforms=tuple(platforms), surging=draw(st.integers(0, 9)) == 9)
+    workload = builders.make_workload(
+        ready_platforms=tuple(platforms), surge_to=Side.SPOT if draw(st.integers(0, 9)) == 9 else None
+    )
     return raw, builders.make_snapshot(workload, nodes=nodes, policy=policy)
 
 

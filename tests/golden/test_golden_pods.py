@@ -52,7 +52,7 @@ WORLDS = {
         policy=REQUIRED,
     ),
     "woken owner, Karpenter": make_snapshot(make_workload(verdict=HOME)),
-    "woken owner, Karpenter, surging": make_snapshot(make_workload(verdict=HOME, surging=True)),
+    "woken owner, Karpenter, surging": make_snapshot(make_workload(verdict=HOME, surge_to=Side.REGULAR)),
     "woken owner, CAST AI with fallback nodes": make_snapshot(
         make_workload(verdict=HOME), nodes=[REGULAR, make_node("c", CAST)]
     ),

@@ -3,6 +3,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from tests.builders import make_move
 from tests.core.usage_builders import AT, DAY, make_usage
 from webhook.core.book import Book, Control
 from webhook.core.census import Census, ControllerFact, CronStatus, JobRun, NodeFact, PodFact
@@ -133,10 +134,10 @@ def test_a_resting_book_is_not_rewritten_every_minute(world):
 
 def test_what_moves_keep_in_the_book_is_left_alone(world):
     world.deploy("nginx-demo")
-    surging = (WorkloadKey.parse(DEMO),)
-    world.book = Book(control=Control(surging=surging))
+    moves = (make_move(WorkloadKey.parse(DEMO)),)
+    world.book = Book(control=Control(moves=moves))
     world.run()
-    assert world.book.control.surging == surging
+    assert world.book.control.moves == moves
 
 
 def test_the_verdict_of_a_gone_workload_is_kept_for_a_while_and_then_forgotten(world):

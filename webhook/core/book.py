@@ -2,19 +2,35 @@
 
 from datetime import datetime
 
-from webhook.core.model import Value, Verdict, WorkloadKey
+from webhook.core.model import Side, Value, Verdict, WorkloadKey
+from webhook.core.moves import HOLDS_SURGE, Disruption, Finished, Hold, InFlight, Pause, SpotHealth
+from webhook.core.policy import Move
 from webhook.core.sanity import Sanity
 
 
 class Control(Value, frozen=True):
-    """``heartbeat`` is the end of the monitor's last run; ``surging`` the workloads that a move holds one replica above.
+    """What one write must change as a whole, compared and swapped before each write of a move.
 
-    ``sanity`` is what the next run is held against.
+    ``heartbeat`` is the end of the monitor's last run, ``sanity`` what the next run is held against. ``moves`` are under
+    way, ``disruptions`` those that a budget's window may still count, ``finished`` the last moves that ended, the newest
+    last. ``numbered`` is how many moves there ever were. ``paused`` stops new ones, ``hold`` is the run that moves now.
     """
 
     heartbeat: datetime | None = None
-    surging: tuple[WorkloadKey, ...] = ()
     sanity: Sanity = Sanity()
+    numbered: int = 0
+    moves: tuple[InFlight, ...] = ()
+    disruptions: tuple[Disruption, ...] = ()
+    finished: tuple[Finished, ...] = ()
+    spot: SpotHealth = SpotHealth()
+    paused: Pause | None = None
+    hold: Hold | None = None
+
+    @property
+    def surging(self) -> dict[WorkloadKey, Side]:
+        """The workloads that a move holds, or may hold, one replica above; new pods of them must go to that side."""
+        held = (move for move in self.moves if move.way is Move.SURGE and move.step in HOLDS_SURGE)
+        return {move.workload: move.to for move in held}
 
 
 class Book(Value, frozen=True):

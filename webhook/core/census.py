@@ -5,22 +5,56 @@
 
 from datetime import datetime
 
-from webhook.core.model import ControllerRef, Namespace, Resources, Taint, Value
+from webhook.core.constraints import Constraints
+from webhook.core.model import ControllerRef, Namespace, Requirement, Resources, Taint, Toleration, Value
 
 
 class NodeFact(Value, frozen=True):
+    """``extended`` are allocatable amounts of all else than CPU, memory and pods, such as ``nvidia.com/gpu``."""
+
     name: str
     labels: dict[str, str] = {}
     taints: tuple[Taint, ...] = ()
     ready: bool = False
     unschedulable: bool = False
     allocatable: Resources = Resources()
+    allocatable_pods: int = 110
+    extended: dict[str, float] = {}
+
+
+class PodNeeds(Value, frozen=True):
+    """What a pod asks of the node it runs on, and what speaks against moving it; pods of one template share one.
+
+    ``terms`` are the required node affinity's, each a conjunction; None where there is no such demand. ``by_name``:
+    a term asks for a node by its name. ``claims`` are PersistentVolumeClaims by name, those of its own included;
+    ``local_volumes`` the names of its hostPath and emptyDir volumes, those in memory left out. ``apart_by`` and
+    ``spread_by`` are topology keys: of a required anti-affinity, and of a spread that must hold. ``annotations`` are
+    only those that decisions read, ours and other tools'.
+    """
+
+    node_selector: tuple[tuple[str, str], ...] = ()
+    terms: tuple[tuple[Requirement, ...], ...] | None = None
+    by_name: bool = False
+    tolerations: tuple[Toleration, ...] = ()
+    host_ports: tuple[int, ...] = ()
+    host_path: bool = False
+    local_volumes: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+    apart_by: tuple[str, ...] = ()
+    spread_by: tuple[str, ...] = ()
+    extended: tuple[tuple[str, float], ...] = ()
+    critical: bool = False
+    static: bool = False
+    scheduler_name: str = ""
+    annotations: tuple[tuple[str, str], ...] = ()
 
 
 class PodFact(Value, frozen=True):
     """``started_at`` is status.startTime; ``requests`` sums its containers', overhead included.
 
-    ``decision`` is what the webhook stamped on it, see ``placement``; kept only until it has a node.
+    ``ready_at`` is when its Ready condition last changed; ``restarts`` the most of any of its containers.
+    ``decision`` is what the webhook stamped on it, see ``placement``. ``deletion_cost`` is the annotation that the
+    ReplicaSet controller reads, 0 where it is absent or no number.
     """
 
     namespace: str
@@ -36,6 +70,10 @@ class PodFact(Value, frozen=True):
     started_at: datetime | None = None
     requests: Resources = Resources()
     decision: str = ""
+    deletion_cost: int = 0
+    ready_at: datetime | None = None
+    restarts: int = 0
+    needs: PodNeeds = PodNeeds()
 
 
 class JobRun(Value, frozen=True):
@@ -58,8 +96,35 @@ class CronStatus(Value, frozen=True):
     active: tuple[str, ...] = ()
 
 
+class Rollout(Value, frozen=True):
+    """How a Deployment or StatefulSet is brought from one template to the next, and how far it is.
+
+    ``max_surge`` and ``max_unavailable`` as they are written, a number or percent. ``generation`` is the object's,
+    ``observed_generation`` the last that its controller has seen. ``replicas``, ``updated``, ``ready`` and
+    ``available`` count pods, by the controller's own word. ``applied_by`` is the manager that applies spec.replicas
+    (server-side apply), empty where none does. ``selector`` selects its pods.
+    """
+
+    strategy: str = "RollingUpdate"
+    max_surge: str = "25%"
+    max_unavailable: str = "25%"
+    paused: bool = False
+    min_ready_seconds: int = 0
+    generation: int = 0
+    observed_generation: int = 0
+    replicas: int = 0
+    updated: int = 0
+    ready: int = 0
+    available: int = 0
+    applied_by: str = ""
+    selector: str = ""
+
+
 class ControllerFact(Value, frozen=True):
-    """A ReplicaSet, Deployment, StatefulSet, Job or CronJob; ``run`` is of a Job alone, ``schedule`` of a CronJob."""
+    """A ReplicaSet, Deployment, StatefulSet, Job or CronJob.
+
+    ``run`` is of a Job alone, ``schedule`` of a CronJob, ``rollout`` of a Deployment or StatefulSet.
+    """
 
     api_version: str
     kind: str
@@ -73,10 +138,14 @@ class ControllerFact(Value, frozen=True):
     created_at: datetime | None = None
     run: JobRun | None = None
     schedule: CronStatus | None = None
+    rollout: Rollout | None = None
 
 
 class Census(Value, frozen=True):
-    """One consistent reading. ``missing`` names the kinds that could not be read, e.g. for want of a right."""
+    """One consistent reading. ``missing`` names the kinds that could not be read, e.g. for want of a right.
+
+    ``constraints`` are read only where something may be moved; None elsewhere.
+    """
 
     taken_at: datetime
     nodes: tuple[NodeFact, ...] = ()
@@ -85,3 +154,4 @@ class Census(Value, frozen=True):
     controllers: tuple[ControllerFact, ...] = ()
     missing: tuple[str, ...] = ()
     server_version: str = ""
+    constraints: Constraints | None = None

@@ -181,6 +181,7 @@ def _workloads(
     for pod in census.pods:
         if (key := _workload_of(pod, resolved)) and not pod.deleting and pod.phase not in _FINISHED:
             pods[key].append(pod)
+    surging = book.control.surging
     between: defaultdict[WorkloadKey, list[ControllerRef]] = defaultdict(list)
     for name, key in resolved.items():
         if _leads_to_pods(name, key, facts.get(name)):
@@ -194,7 +195,7 @@ def _workloads(
             made,
             controllers=tuple(between[key]),
             risen_at=_risen_at(history, key, made.uid),
-            surging=key in book.control.surging,
+            surge_to=surging.get(key),
             rule=_rule(policy, key, facts.get(name), namespaces),
             verdict=_verdict(book, key, made.uid),
         )

@@ -180,6 +180,26 @@ class BatchRun(Value, frozen=True):
     ended: bool = True
 
 
+class Memory(Value, frozen=True):
+    """What is remembered of a workload's moves, beside its verdict.
+
+    ``learnt`` is the number of the last move taken into account. ``misses`` count since the last move that stuck.
+    ``not_before`` is when the next may begin, ``returned_at`` when the last return to regular began, ``dwell_factor``
+    how often the dwell was doubled. The canary is the first pod of this transition on spot: ``canary`` is its
+    transition, ``canary_at`` when it landed.
+    """
+
+    learnt: int = 0
+    misses: int = 0
+    not_before: datetime | None = None
+    last_outcome: str = ""
+    moved_at: datetime | None = None
+    returned_at: datetime | None = None
+    dwell_factor: int = 1
+    canary: int = 0
+    canary_at: datetime | None = None
+
+
 class Verdict(Value, frozen=True):
     """What the book keeps of a workload.
 
@@ -187,7 +207,7 @@ class Verdict(Value, frozen=True):
     the pods of a workload for the ReplicaSet controller. ``idle_runs`` is the current run of
     idle evidence. ``good_at`` is when evidence was last idle or active, ``judged_at`` the last run that was
     written down; both are coarse, because a shard is written on change, not every minute. ``runs`` are a CronJob's
-    last ones, the one that ended last first.
+    last ones, the one that ended last first. ``memory`` is of its moves, which only the mover makes.
     """
 
     key: WorkloadKey
@@ -202,6 +222,7 @@ class Verdict(Value, frozen=True):
     good_at: datetime | None = None
     judged_at: datetime | None = None
     runs: tuple[BatchRun, ...] = ()
+    memory: Memory = Memory()
 
 
 class Workload(Value, frozen=True):
@@ -210,7 +231,8 @@ class Workload(Value, frozen=True):
     ``controllers`` are the objects between it and its pods (ReplicaSets, Jobs), or itself.
     ``replicas`` is the wish, None for kinds without one. ``ready_platforms`` are those of the
     nodes its Ready pods run on: where it is known to run. ``risen_at`` is when the replicas
-    last rose by someone else's hand. ``surging`` means a move of ours holds one replica more.
+    last rose by someone else's hand. While a move of ours holds one replica more, ``surge_to`` is the side that its new
+    pods must go to.
     ``pods_bound_for_spot`` were admitted with a wish for spot and have no node yet.
     ``rule`` names the operator's rule that matches it, by what the snapshot no longer holds: its labels.
     """
@@ -228,6 +250,11 @@ class Workload(Value, frozen=True):
     controllers: tuple[ControllerRef, ...] = ()
     created_at: datetime | None = None
     risen_at: datetime | None = None
-    surging: bool = False
+    surge_to: Side | None = None
     rule: str = ""
     verdict: Verdict | None = None
+
+    @property
+    def surging(self) -> bool:
+        """Whether a move of ours holds one replica more, or may."""
+        return self.surge_to is not None

@@ -218,7 +218,13 @@ def _by_name(request: PlacementRequest, kind: str, name: str) -> tuple[str, str]
 
 
 def _side(case: _Case, heartbeat: datetime | None, now: datetime) -> Side | Reason:
-    """The side to steer to, or why none. ``always`` and ``never`` need no evidence."""
+    """The side to steer to, or why none. ``always`` and ``never`` need no evidence.
+
+    While a move holds one replica more, its side counts, whatever was judged since; but a book that nobody keeps any
+    more must not hold pods to a demand for ever.
+    """
+    if case.workload.surge_to is not None:
+        return Reason.OLD_BOOK if _is_old(heartbeat, case.policy, now) else case.workload.surge_to
     match case.consent.spot:
         case SpotWish.NEVER:
             return Side.REGULAR
@@ -236,12 +242,16 @@ def _side_of(verdict: Verdict, case: _Case, heartbeat: datetime | None, now: dat
     """
     sides = case.policy.sides
     doubts = (
-        (Reason.OLD_BOOK, heartbeat is None or abs(now - heartbeat) > sides.heartbeat_ttl),
+        (Reason.OLD_BOOK, _is_old(heartbeat, case.policy, now)),
         (Reason.NEVER_MOVED, verdict.side is Side.REGULAR and verdict.transitions == 0),
         (Reason.EXPIRED_EVIDENCE, has_expired(verdict, policy=sides, now=now)),
         (Reason.WAKING, verdict.side is Side.SPOT and _is_waking(case.workload, verdict, case.policy)),
     )
     return next((reason for reason, holds in doubts if holds), verdict.side)
+
+
+def _is_old(heartbeat: datetime | None, policy: Policy, now: datetime) -> bool:
+    return heartbeat is None or abs(now - heartbeat) > policy.sides.heartbeat_ttl
 
 
 def _is_waking(workload: Workload, verdict: Verdict, policy: Policy) -> bool:

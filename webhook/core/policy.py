@@ -133,6 +133,51 @@ class SidePolicy(Value, frozen=True, omit_defaults=False):
     """A book nobody has touched for ten runs of the monitor is old news."""
 
 
+class Limits(Value, frozen=True, omit_defaults=False):
+    """How many pods may be disrupted in any ``window``: a number, or a percent that is rounded up.
+
+    A percent ``per_run`` and ``per_cluster`` is of the workloads that may be moved (to spot) or of the pods on spot (to
+    regular), ``per_namespace`` the same within one namespace, ``per_workload`` of its replicas, ``per_node`` of the pods
+    on the node that is left.
+    """
+
+    window: timedelta = timedelta(minutes=10)
+    per_run: str = "10"
+    per_cluster: str = "5%"
+    per_namespace: str = "25%"
+    per_workload: str = "25%"
+    per_node: str = "2"
+
+
+class MovePolicy(Value, frozen=True, omit_defaults=False):
+    """How running pods are brought to their side. See docs/moving.md."""
+
+    to_spot: Limits = Limits()
+    """Nobody waits for a move to spot, so it may be slow: one workload in twenty in ten minutes."""
+    to_regular: Limits = Limits(
+        window=timedelta(minutes=1), per_run="100%", per_cluster="10%", per_namespace="100%", per_node="100%"
+    )
+    """Somebody waits for the way back, so it is bounded only by what the regular nodes can take at once."""
+    dwell: timedelta = timedelta(hours=1)
+    """Between a return and the next move to spot; each return within it doubles the next, up to a day."""
+    canary: timedelta = timedelta(minutes=10)
+    """The first pod of a workload runs on spot alone for so long before the others follow."""
+    patience: timedelta = timedelta(minutes=10)
+    """How long a new pod may be Pending or not Ready before its move is undone: an autoscaler's node takes five."""
+    settle: timedelta = timedelta(seconds=5)
+    """Between a word in the book and what relies on it: sync and server follow the book within this."""
+    attempts: int = 3
+    """So many moves in a row that came to nothing end the tries, until a day has passed or `resume`."""
+    backoff: timedelta = timedelta(minutes=10)
+    """After the first move that came to nothing; doubled by each further one, up to a day."""
+    healthy_for: timedelta = timedelta(minutes=10)
+    """So long spot nodes must have been well, after they were not, before anything moves to spot again."""
+    max_unready: float = 0.33
+    """Share of spot nodes that are NotReady, or gone within ``healthy_for``, beyond which spot has a bad day."""
+    run_seconds: float = 20.0
+    """How long one run may spend on moves; what is not done then, the next run goes on with."""
+
+
 class SpotPool(Value, frozen=True):
     """A pool that an autoscaler can grow from nothing, so that no live node shows its marker.
 
@@ -194,6 +239,7 @@ class Policy(Value, frozen=True, omit_defaults=False):
     rules: tuple[Rule, ...] = ()
     idle: IdlePolicy = IdlePolicy()
     sides: SidePolicy = SidePolicy()
+    moves: MovePolicy = MovePolicy()
     kinds: tuple[str, ...] = ("Deployment", "CronJob")
     """Kinds handled without a rule or annotation that names them; others need ``spot: always`` or a rule."""
     excluded_namespaces: tuple[str, ...] = ("kube-system", "kube-public", "kube-node-lease")

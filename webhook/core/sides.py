@@ -101,7 +101,12 @@ def _worth_writing(before: Verdict, after: Verdict, *, policy: SidePolicy, now: 
 
 
 def _telling(verdict: Verdict) -> tuple[object, ...]:
-    return (verdict.uid, verdict.side, verdict.idle_runs, verdict.evidence, verdict.runs)
+    return (verdict.uid, verdict.side, verdict.idle_runs, verdict.evidence, verdict.runs, is_measured(verdict))
+
+
+def is_measured(verdict: Verdict) -> bool:
+    """Whether the last run that was written down had whole data, whatever it said: nothing moves on less."""
+    return verdict.good_at is not None and verdict.good_at == verdict.judged_at
 
 
 def _turn_has_come(before: Verdict, *, period: timedelta, now: datetime) -> bool:
