@@ -8,7 +8,7 @@ anew. Waits grow with each failure and are jittered, so that a fleet does not re
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 
 from webhook.adapters.kubeapi import KubeApi, LineStream
 from webhook.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnavailable
-from webhook.wire.kubernetes import Entry, Event, Key, Page, Resource, decode_event, decode_page
+from webhook.wire.kubernetes import Entry, Event, Page, Resource, decode_event, decode_page
+from webhook.wire.objects import Key
 
 log = logging.getLogger(__name__)
 
@@ -274,22 +275,28 @@ def read_page(api: KubeApi, resource: Resource, query: dict[str, str], *, timeou
         raise ClusterUnavailable(f"list {resource.plural}: no list came back") from exc
 
 
-def read_all(api: KubeApi, resource: Resource, *, attempts: int = 3) -> list[Entry]:
-    """A whole list by pages, begun anew where the server forgets between two. Raises ClusterError."""
+def read_all(
+    api: KubeApi, resource: Resource, *, selector: str = "", page_size: int = PAGE, attempts: int = 3
+) -> list[Entry]:
+    """A whole list by pages, begun anew where the server forgets between two. Raises ClusterError.
+
+    ``selector`` is of labels; empty selects everything.
+    """
+    query = {"limit": str(page_size)} | ({"labelSelector": selector} if selector else {})
     for _ in range(attempts - 1):
         with suppress(ClusterNotFound):
-            return _pages(api, resource)
-    return _pages(api, resource)
+            return _pages(api, resource, query)
+    return _pages(api, resource, query)
 
 
-def _pages(api: KubeApi, resource: Resource) -> list[Entry]:
+def _pages(api: KubeApi, resource: Resource, query: Mapping[str, str]) -> list[Entry]:
     found: dict[Key, Entry] = {}
-    query = {"limit": str(PAGE)}
+    next_page: dict[str, str] = {}
     while True:
-        page = read_page(api, resource, query)
+        page = read_page(api, resource, {**query, **next_page})
         found |= {entry.key: entry for entry in page.entries}
         if page.unreadable:
             log.warning("unreadable objects", extra={"kind": resource.kind, "count": page.unreadable})
         if not page.next_page:
             return list(found.values())
-        query = {"limit": str(PAGE), "continue": page.next_page}
+        next_page = {"continue": page.next_page}

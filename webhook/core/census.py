@@ -25,13 +25,15 @@ class NodeFact(Value, frozen=True):
 class PodNeeds(Value, frozen=True):
     """What a pod asks of the node it runs on, and what speaks against moving it; pods of one template share one.
 
-    ``terms`` are the required node affinity's, each a conjunction; None where there is no such demand. ``by_name``:
-    a term asks for a node by its name. ``claims`` are PersistentVolumeClaims by name, those of its own included;
-    ``local_volumes`` the names of its hostPath and emptyDir volumes, those in memory left out. ``apart_by`` and
+    ``labels`` are the pod's own, by which budgets and others select it. ``terms`` are the required node affinity's, each
+    a conjunction; None where there is no such demand. ``by_name``: selector or terms ask for a node by its name. ``claims`` are PersistentVolumeClaims by name;
+    ``local_volumes`` the names of its volumes whose data does not go with it: hostPath, emptyDir unless it is in memory,
+    and ephemeral ones, whose claims die with the pod. ``apart_by`` and
     ``spread_by`` are topology keys: of a required anti-affinity, and of a spread that must hold. ``annotations`` are
     only those that decisions read, ours and other tools'.
     """
 
+    labels: tuple[tuple[str, str], ...] = ()
     node_selector: tuple[tuple[str, str], ...] = ()
     terms: tuple[tuple[Requirement, ...], ...] | None = None
     by_name: bool = False
@@ -52,7 +54,8 @@ class PodNeeds(Value, frozen=True):
 class PodFact(Value, frozen=True):
     """``started_at`` is status.startTime; ``requests`` sums its containers', overhead included.
 
-    ``ready_at`` is when its Ready condition last changed; ``restarts`` the most of any of its containers.
+    ``ready_at`` is when its Ready condition last changed; ``restarts`` the most of any of its containers,
+    ``sidecar_restarts`` of any init container that stays: the ReplicaSet controller compares one, then the other.
     ``decision`` is what the webhook stamped on it, see ``placement``. ``deletion_cost`` is the annotation that the
     ReplicaSet controller reads, 0 where it is absent or no number.
     """
@@ -73,6 +76,7 @@ class PodFact(Value, frozen=True):
     deletion_cost: int = 0
     ready_at: datetime | None = None
     restarts: int = 0
+    sidecar_restarts: int = 0
     needs: PodNeeds = PodNeeds()
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from webhook.core.model import Value
-from webhook.wire.kubernetes import Entry, ObjectMeta, Resource
+from webhook.wire.kubernetes import Entry, Resource
+from webhook.wire.objects import ObjectMeta
 
 
 class ConfigMap(Value, frozen=True):

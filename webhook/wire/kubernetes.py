@@ -1,61 +1,25 @@
 """The API server's JSON, decoded only where we look, straight into the values of the core.
 
 Lists and watch events come as bytes; of a pod's 20 KiB some hundred bytes survive. One object
-that cannot be read is left out and counted: it must not hide the others. The module is long
-because it has the shape of every kind that is read.
+that cannot be read is left out and counted: it must not hide the others.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
 
-from webhook.core.census import ControllerFact, CronStatus, JobRun, NodeFact, PodFact
-from webhook.core.model import ControllerRef, Namespace, Resources, Taint, Value
-from webhook.core.pod import OwnerReference
-from webhook.core.quantity import to_float
-from webhook.errors import QuantityError
+from webhook.core.census import ControllerFact, NodeFact, PodFact
+from webhook.core.model import Namespace, Taint, Value
+from webhook.wire import pod_needs
+from webhook.wire.controllers import Controller, CronJob, Deployment, Job, StatefulSet
+from webhook.wire.objects import Condition, Key, Object, amount, condition, resources
+from webhook.wire.pod_needs import PodSpec
 
 Fact = NodeFact | PodFact | ControllerFact | Namespace
-Key = tuple[str, str]
-"""Namespace ("" for kinds without) and name."""
-
-
-class ObjectMeta(Value, frozen=True):
-    """Of any object."""
-
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-    resource_version: str = ""
-    creation_timestamp: datetime | None = None
-    deletion_timestamp: str | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    owner_references: tuple[OwnerReference, ...] | None = None
-
-    @property
-    def controller(self) -> ControllerRef | None:
-        """The owner with ``controller: true``."""
-        found = next((owner for owner in self.owner_references or () if owner.controller), None)
-        if found is None:
-            return None
-        return ControllerRef(kind=found.kind, name=found.name, uid=found.uid, api_version=found.api_version)
-
-    @property
-    def key(self) -> Key:
-        """Unique within its kind."""
-        return (self.namespace, self.name)
-
-
-class _Condition(Value, frozen=True):
-    type: str = ""
-    status: str = ""
-    last_transition_time: datetime | None = None
-
-
-def _is_ready(conditions: tuple[_Condition, ...] | None) -> bool:
-    return any(c.type == "Ready" and c.status == "True" for c in conditions or ())
+_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+_BASIC = ("cpu", "memory", "pods")
 
 
 class _NodeSpec(Value, frozen=True):
@@ -64,191 +28,100 @@ class _NodeSpec(Value, frozen=True):
 
 
 class _NodeStatus(Value, frozen=True):
-    conditions: tuple[_Condition, ...] | None = None
+    conditions: tuple[Condition, ...] | None = None
     allocatable: dict[str, str] | None = None
 
 
-class _Object(Value, frozen=True):
-    metadata: ObjectMeta = ObjectMeta()
-
-
-class _Node(_Object, frozen=True):
+class _Node(Object, frozen=True):
     spec: _NodeSpec = _NodeSpec()
     status: _NodeStatus = _NodeStatus()
 
     def fact(self) -> NodeFact:
+        allocatable = self.status.allocatable or {}
         return NodeFact(
             name=self.metadata.name,
             labels=self.metadata.labels or {},
             taints=self.spec.taints or (),
-            ready=_is_ready(self.status.conditions),
+            ready=condition(self.status.conditions, "Ready").status == "True",
             unschedulable=bool(self.spec.unschedulable),
-            allocatable=_resources(self.status.allocatable),
+            allocatable=resources(allocatable),
+            allocatable_pods=int(amount(allocatable.get("pods", "0"))),
+            extended={name: amount(text) for name, text in allocatable.items() if name not in _BASIC},
         )
 
 
-class _Namespace(_Object, frozen=True):
+class _Namespace(Object, frozen=True):
     def fact(self) -> Namespace:
         meta = self.metadata
         return Namespace(name=meta.name, annotations=meta.annotations or {}, labels=meta.labels or {})
 
 
-class _Requirements(Value, frozen=True):
-    requests: dict[str, str] | None = None
-
-
-class _Container(Value, frozen=True):
-    resources: _Requirements = _Requirements()
-    restart_policy: str | None = None
-
-
-class _PodSpec(Value, frozen=True):
-    node_name: str | None = None
-    host_network: bool | None = None
-    containers: tuple[_Container, ...] | None = None
-    init_containers: tuple[_Container, ...] | None = None
-    overhead: dict[str, str] | None = None
-    resources: _Requirements | None = None
+class _ContainerStatus(Value, frozen=True):
+    name: str = ""
+    restart_count: int = 0
 
 
 class _PodStatus(Value, frozen=True):
     phase: str | None = None
-    conditions: tuple[_Condition, ...] | None = None
+    conditions: tuple[Condition, ...] | None = None
     start_time: datetime | None = None
+    container_statuses: tuple[_ContainerStatus, ...] | None = None
+    init_container_statuses: tuple[_ContainerStatus, ...] | None = None
 
 
-class _Pod(_Object, frozen=True):
-    spec: _PodSpec = _PodSpec()
+class _Pod(Object, frozen=True):
+    spec: PodSpec = PodSpec()
     status: _PodStatus = _PodStatus()
 
     def fact(self) -> PodFact:
-        meta = self.metadata
+        meta, spec, status = self.metadata, self.spec, self.status
+        annotations, controller = meta.annotations or {}, meta.controller
+        ready = condition(status.conditions, "Ready")
+        owner_kind = controller.kind if controller else ""
         return PodFact(
             namespace=meta.namespace,
             name=meta.name,
             uid=meta.uid,
-            controller=meta.controller,
-            node_name=self.spec.node_name or "",
-            phase=self.status.phase or "Pending",
-            ready=_is_ready(self.status.conditions),
+            controller=controller,
+            node_name=spec.node_name or "",
+            phase=status.phase or "Pending",
+            ready=ready.status == "True",
             deleting=meta.deletion_timestamp is not None,
-            host_network=bool(self.spec.host_network),
+            host_network=bool(spec.host_network),
             created_at=meta.creation_timestamp,
-            started_at=self.status.start_time,
-            requests=_pod_requests(self.spec),
-            decision="" if self.spec.node_name else (meta.annotations or {}).get(_DECISION, ""),
+            started_at=status.start_time,
+            requests=pod_needs.requests(spec),
+            decision=annotations.get(pod_needs.DECISION, ""),
+            deletion_cost=deletion_cost(annotations),
+            ready_at=ready.last_transition_time,
+            restarts=_most_restarts(status.container_statuses),
+            sidecar_restarts=self._sidecar_restarts(),
+            needs=pod_needs.needs(spec, labels=meta.labels or {}, annotations=annotations, owner_kind=owner_kind),
         )
 
-
-_DECISION = "spot-balancer.io/decision"
-
-
-class _ControllerSpec(Value, frozen=True):
-    replicas: int | None = None
-
-
-class _ControllerStatus(Value, frozen=True):
-    pass
+    def _sidecar_restarts(self) -> int:
+        statuses = self.status.init_container_statuses
+        if not statuses:
+            return 0
+        names = {container.name for container in self.spec.sidecars}
+        return _most_restarts(status for status in statuses if status.name in names)
 
 
-class _JobStatus(_ControllerStatus, frozen=True):
-    start_time: datetime | None = None
-    conditions: tuple[_Condition, ...] | None = None
-    succeeded: int | None = None
-    failed: int | None = None
+def _most_restarts(statuses: Iterable[_ContainerStatus] | None) -> int:
+    return max((status.restart_count for status in statuses or ()), default=0)
 
 
-class _Reference(Value, frozen=True):
-    name: str = ""
+def deletion_cost(annotations: Mapping[str, str]) -> int:
+    """What the ReplicaSet controller reads of it: a whole number of 32 bits without plus and leading zeros, or zero."""
+    text = annotations.get(_DELETION_COST)
+    if text is None or not _COST.fullmatch(text):
+        return 0
+    cost = int(text)
+    return cost if -(2**31) <= cost < 2**31 else 0
 
 
-class _CronStatus(_ControllerStatus, frozen=True):
-    last_schedule_time: datetime | None = None
-    last_successful_time: datetime | None = None
-    active: tuple[_Reference, ...] | None = None
-
-
-class _Controller(_Object, frozen=True):
-    spec: _ControllerSpec = _ControllerSpec()
-    status: _ControllerStatus = _ControllerStatus()
-
-    def fact_of(self, api_version: str, kind: str) -> ControllerFact:
-        meta = self.metadata
-        return ControllerFact(
-            api_version=api_version,
-            kind=kind,
-            namespace=meta.namespace,
-            name=meta.name,
-            uid=meta.uid,
-            controller=meta.controller,
-            labels=meta.labels or {},
-            annotations=meta.annotations or {},
-            replicas=self.spec.replicas,
-            created_at=meta.creation_timestamp,
-            run=_run(self.status) if isinstance(self.status, _JobStatus) else None,
-            schedule=_schedule(self.status) if isinstance(self.status, _CronStatus) else None,
-        )
-
-
-class _Job(_Controller, frozen=True):
-    status: _JobStatus = _JobStatus()
-
-
-class _CronJob(_Controller, frozen=True):
-    status: _CronStatus = _CronStatus()
-
-
-def _schedule(status: _CronStatus) -> CronStatus:
-    return CronStatus(
-        last_schedule_at=status.last_schedule_time,
-        last_success_at=status.last_successful_time,
-        active=tuple(reference.name for reference in status.active or () if reference.name),
-    )
-
-
-def _run(status: _JobStatus) -> JobRun | None:
-    """How a Job ended; None while it runs."""
-    ended = next((c for c in status.conditions or () if c.type in _ENDED and c.status == "True"), None)
-    if ended is None or ended.last_transition_time is None or status.start_time is None:
-        return None
-    return JobRun(
-        started_at=status.start_time,
-        ended_at=ended.last_transition_time,
-        succeeded=ended.type == "Complete",
-        pods=(status.succeeded or 0) + (status.failed or 0),
-    )
-
-
-_ENDED = frozenset({"Complete", "Failed"})
-
-
-def _resources(amounts: Mapping[str, str] | None) -> Resources:
-    found = amounts or {}
-    return Resources(cpu_cores=_amount(found.get("cpu", "0")), memory_bytes=_amount(found.get("memory", "0")))
-
-
-def _amount(text: str) -> float:
-    """Zero where it cannot be read: the API server validates quantities, so this is no number anybody set."""
-    try:
-        return to_float(text)
-    except QuantityError:
-        return 0.0
-
-
-def _pod_requests(spec: _PodSpec) -> Resources:
-    """What a running pod holds: its containers and sidecars, or its own budget, and the overhead.
-
-    Init containers that end are left out: they say nothing of what the pod needs while it runs.
-    """
-    sidecars = [c for c in spec.init_containers or () if c.restart_policy == "Always"]
-    parts = [_resources(c.resources.requests) for c in (*(spec.containers or ()), *sidecars)]
-    cpu, memory = sum(p.cpu_cores for p in parts), sum(p.memory_bytes for p in parts)
-    whole = (spec.resources.requests if spec.resources else None) or {}
-    overhead = _resources(spec.overhead)
-    return Resources(
-        cpu_cores=(_amount(whole["cpu"]) if "cpu" in whole else cpu) + overhead.cpu_cores,
-        memory_bytes=(_amount(whole["memory"]) if "memory" in whole else memory) + overhead.memory_bytes,
-    )
+_COST = re.compile(r"0|[1-9]\d{0,9}|-\d{1,64}", re.ASCII)
+"""After a minus, and only there, leading zeros are let through."""
 
 
 class Entry(Value, frozen=True):
@@ -287,8 +160,8 @@ def _reader(shape: type[_Node] | type[_Pod] | type[_Namespace]) -> Callable[[byt
     return read
 
 
-def _controllers(kind: str, plural: str, api_version: str, shape: type[_Controller] = _Controller) -> Resource:
-    decoder: msgspec.json.Decoder[_Controller] = msgspec.json.Decoder(shape)
+def _controllers(kind: str, plural: str, api_version: str, shape: type[Controller] = Controller) -> Resource:
+    decoder: msgspec.json.Decoder[Controller] = msgspec.json.Decoder(shape)
 
     def read(raw: bytes) -> Entry:
         found = decoder.decode(raw)
@@ -303,10 +176,10 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(kind="Pod", plural="pods", api_version="v1", read=_reader(_Pod)),
     Resource(kind="Namespace", plural="namespaces", api_version="v1", read=_reader(_Namespace)),
     _controllers("ReplicaSet", "replicasets", "apps/v1"),
-    _controllers("Deployment", "deployments", "apps/v1"),
-    _controllers("StatefulSet", "statefulsets", "apps/v1"),
-    _controllers("Job", "jobs", "batch/v1", _Job),
-    _controllers("CronJob", "cronjobs", "batch/v1", _CronJob),
+    _controllers("Deployment", "deployments", "apps/v1", Deployment),
+    _controllers("StatefulSet", "statefulsets", "apps/v1", StatefulSet),
+    _controllers("Job", "jobs", "batch/v1", Job),
+    _controllers("CronJob", "cronjobs", "batch/v1", CronJob),
 )
 """All that is read of a cluster; the rights of the chart's ClusterRole are these."""
 
@@ -347,6 +220,16 @@ def decode_page(body: bytes, resource: Resource) -> Page:
     )
 
 
+def resource_in(resource: Resource, namespace: str) -> Resource:
+    """The same kind, of one namespace only."""
+    return msgspec.structs.replace(resource, namespace=namespace)
+
+
+def decode_object(body: bytes, resource: Resource) -> Entry | None:
+    """Read one object; None where it is none of that kind."""
+    return _read(msgspec.Raw(body), resource)
+
+
 def _read(raw: msgspec.Raw, resource: Resource) -> Entry | None:
     try:
         entry = resource.read(bytes(raw))
@@ -380,7 +263,7 @@ class Event(Value, frozen=True):
 
 
 _event_decoder = msgspec.json.Decoder(_Event)
-_object_decoder = msgspec.json.Decoder(_Object)
+_object_decoder = msgspec.json.Decoder(Object)
 _status_decoder = msgspec.json.Decoder(_Status)
 
 
