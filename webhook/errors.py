@@ -71,11 +71,14 @@ class UsageUnavailable(SpotBalancerError):  # noqa: N818 - a state of the world,
 
 
 class ClusterError(SpotBalancerError):
-    """The API server refused; ``status`` is its HTTP status, 0 when there was none."""
+    """The API server refused; ``status`` is its HTTP status, 0 when there was none, ``said`` its own sentence."""
 
-    def __init__(self, message: str, *, status: int = 0, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int = 0, retry_after_seconds: float | None = None, said: str = ""
+    ) -> None:
         self.status = status
         self.retry_after_seconds = retry_after_seconds
+        self.said = said
         super().__init__(message)
 
 

@@ -1,53 +1,66 @@
 """The cluster as a census: read once, or kept by watches.
 
 Nodes and pods must be readable, or there is nothing to decide on. A missing right on another
-kind switches off what needs it, and is named in the census.
+kind switches off what needs it, and is named in the census. What bounds a move is read only for
+a mover: its kinds need rights of their own, and one that cannot be read costs moves, not verdicts.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 
+import msgspec
+
 from webhook.adapters.kubeapi import KubeApi
 from webhook.adapters.reflector import Pace, Reflector, read_all
 from webhook.core.census import Census, ControllerFact, NodeFact, PodFact
+from webhook.core.constraints import Autoscaler, Claim, Constraints, DisruptionBudget, Quota, StorageClass, Volume
 from webhook.core.model import Namespace
 from webhook.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnavailable
 from webhook.ports import Clock
+from webhook.wire.constraints import CONSTRAINTS
 from webhook.wire.kubernetes import RESOURCES, Entry, Resource, decode_version
 
 log = logging.getLogger(__name__)
 
 _NEEDED = ("Node", "Pod")
 _READERS = 4
+_PAGE = 1500
+"""30,000 pods and 5,000 of each other kind in 73 calls; a page of such pods is about 10 MB."""
 
 
 class Cluster:
     """Implements ``ports.ClusterReader``: eight lists by pages, four at a time.
 
-    ``Cluster(connect(kubeconfig, context), clock)``.
+    ``Cluster(connect(kubeconfig, context), clock, constraints=True)`` reads six more: what bounds a move.
     """
 
-    def __init__(self, api: KubeApi, clock: Clock) -> None:
+    def __init__(self, api: KubeApi, clock: Clock, *, constraints: bool = False) -> None:
         self._api = api
         self._clock = clock
+        self._bounds = CONSTRAINTS if constraints else ()
 
     def census(self) -> Census:
         """Read the cluster once. Raises ClusterError when any kind fails for another reason than a missing right."""
+        resources = (*RESOURCES, *self._bounds)
         with ThreadPoolExecutor(_READERS) as threads:
-            answers = dict(zip(RESOURCES, threads.map(self._read, RESOURCES), strict=True))
-        missing = [resource.kind for resource, entries in answers.items() if entries is None]
-        entries = [entry for found in answers.values() for entry in found or ()]
-        return assemble(entries, missing, taken_at=self._clock(), server_version=server_version(self._api))
+            answers = dict(zip(resources, threads.map(self._read, resources), strict=True))
+        missing = [resource.kind for resource in RESOURCES if answers[resource] is None]
+        entries = [entry for resource in RESOURCES for entry in answers[resource] or ()]
+        census = assemble(entries, missing, taken_at=self._clock(), server_version=server_version(self._api))
+        if not self._bounds:
+            return census
+        return msgspec.structs.replace(census, constraints=bounds({r.kind: answers[r] for r in self._bounds}))
 
     def _read(self, resource: Resource) -> list[Entry] | None:
         try:
-            return read_all(self._api, resource)
-        except (ClusterForbidden, ClusterNotFound) as exc:
+            return read_all(self._api, resource, page_size=_PAGE)
+        except ClusterError as exc:
             # 401 is no missing right but a missing name: nobody may take it for an empty cluster.
-            if resource.kind in _NEEDED or exc.status not in (403, 404):
+            is_right = isinstance(exc, ClusterForbidden | ClusterNotFound) and exc.status in (403, 404)
+            if resource in RESOURCES and (resource.kind in _NEEDED or not is_right):
                 raise
             log.warning("kind cannot be read", extra={"kind": resource.kind, "why": str(exc)})
             return None
@@ -134,4 +147,18 @@ def assemble(entries: Iterable[Entry], missing: Iterable[str], *, taken_at: date
         controllers=tuple(fact for fact in facts if isinstance(fact, ControllerFact)),
         missing=tuple(missing),
         server_version=server_version,
+    )
+
+
+def bounds(answers: Mapping[str, Iterable[Entry] | None]) -> Constraints:
+    """What bounds a move, out of the objects of its kinds; None for one that could not be read."""
+    facts = [entry.fact for found in answers.values() for entry in found or ()]
+    return Constraints(
+        budgets=tuple(fact for fact in facts if isinstance(fact, DisruptionBudget)),
+        autoscalers=tuple(fact for fact in facts if isinstance(fact, Autoscaler)),
+        quotas=tuple(fact for fact in facts if isinstance(fact, Quota)),
+        claims=tuple(fact for fact in facts if isinstance(fact, Claim)),
+        volumes=tuple(fact for fact in facts if isinstance(fact, Volume)),
+        storage_classes=tuple(fact for fact in facts if isinstance(fact, StorageClass)),
+        missing=tuple(kind for kind, found in answers.items() if found is None),
     )

@@ -29,6 +29,8 @@ __all__ = ["Access", "KubeApi", "LineStream", "connect"]
 
 log = logging.getLogger(__name__)
 
+JSON = "application/json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 CONNECT_SECONDS = 5.0
 _LARGEST_BYTES = 256 * 1024 * 1024
 _LONGEST_LINE = 16 * 1024 * 1024
@@ -60,10 +62,12 @@ class KubeApi:
         """The context's namespace, or that of the pod we run in."""
         return self._access.namespace
 
-    def request(self, method: str, path: str, body: bytes | None = None, *, timeout: float = 30.0) -> bytes:
+    def request(
+        self, method: str, path: str, body: bytes | None = None, *, timeout: float = 30.0, content_type: str = JSON
+    ) -> bytes:
         """One exchange within about ``timeout`` seconds; the body of a 2xx. Raises ClusterError."""
         deadline = time.monotonic() + timeout
-        response = self._send(method, path, body, read_timeout=timeout)
+        response = self._send(method, path, body, read_timeout=timeout, content_type=content_type)
         try:
             return _whole(response, deadline, path)
         except (urllib3.exceptions.HTTPError, OSError) as exc:
@@ -82,19 +86,21 @@ class KubeApi:
         """Close the connections that are kept alive."""
         self._pool.clear()
 
-    def _send(self, method: str, path: str, body: bytes | None, *, read_timeout: float) -> urllib3.BaseHTTPResponse:
+    def _send(
+        self, method: str, path: str, body: bytes | None, *, read_timeout: float, content_type: str = JSON
+    ) -> urllib3.BaseHTTPResponse:
         used = self._access
-        response = self._send_once(method, path, body, read_timeout=read_timeout)
+        response = self._send_once(method, path, body, read_timeout=read_timeout, content_type=content_type)
         if response.status == 401:
             response.close()
             self._reload(used)
-            response = self._send_once(method, path, body, read_timeout=read_timeout)
+            response = self._send_once(method, path, body, read_timeout=read_timeout, content_type=content_type)
         if not 200 <= response.status < 300:
             raise _refusal(response, f"{method} {_bare(path)}")
         return response
 
     def _send_once(
-        self, method: str, path: str, body: bytes | None, *, read_timeout: float
+        self, method: str, path: str, body: bytes | None, *, read_timeout: float, content_type: str
     ) -> urllib3.BaseHTTPResponse:
         access, pool = self._access, self._pool
         try:
@@ -102,7 +108,7 @@ class KubeApi:
                 method,
                 access.url + path,
                 body=body,
-                headers=_headers(access, body),
+                headers=_headers(access, content_type if body is not None else None),
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_timeout),
                 retries=False,
                 redirect=False,
@@ -157,12 +163,12 @@ class LineStream:
             log.debug("a stream had ended by itself")
 
 
-def _headers(access: Access, body: bytes | None) -> dict[str, str]:
-    headers = {"Accept": "application/json", "User-Agent": "spot-balancer"}
+def _headers(access: Access, content_type: str | None) -> dict[str, str]:
+    headers = {"Accept": JSON, "User-Agent": "spot-balancer"}
     if token := access.authorization():
         headers["Authorization"] = token
-    if body is not None:
-        headers["Content-Type"] = "application/json"
+    if content_type is not None:
+        headers["Content-Type"] = content_type
     return headers
 
 
@@ -198,7 +204,7 @@ def _refusal(response: urllib3.BaseHTTPResponse, what: str) -> ClusterError:
     kind = _ERRORS.get(response.status, ClusterUnavailable if response.status >= 500 else ClusterError)
     text = f"{what}: {response.status} {message}".rstrip()
     after = _seconds(response.headers.get("Retry-After", ""))
-    return kind(text, status=response.status, retry_after_seconds=after)
+    return kind(text, status=response.status, retry_after_seconds=after, said=message)
 
 
 def _seconds(text: str) -> float | None:
