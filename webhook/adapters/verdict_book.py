@@ -1,12 +1,14 @@
 """The verdict book in ConfigMaps: ``<name>-book-00`` to ``-15``, and ``<name>-book-control``.
 
-The monitor alone writes. Every write names the version it read, so that two monitors cannot
-undo each other; shards are written only where their text differs, and control last, because
-its heartbeat says that the rest is whole.
+Every write names the version it read, so that two monitors, or a monitor and a person's `pause`,
+cannot undo each other; shards are written only where their text differs, and control last, because
+its heartbeat says that the rest is whole. Between two readings of the whole, the control object alone
+is read and swapped, once for each step of a move.
 """
 
 import logging
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from webhook.adapters.kubeapi import KubeApi
 from webhook.adapters.reflector import Pace, Reflector, read_all
@@ -30,9 +32,11 @@ Maps = Mapping[str, ConfigMap]
 
 
 class ConfigMapBook:
-    """Implements ``ports.VerdictBook``: ``ConfigMapBook(connect(kubeconfig, context), namespace, "spot-balancer")``.
+    """Implements ``ports.VerdictBook`` and ``ports.ControlBook``.
 
-    ``name`` is the release's. One object is for one thread.
+    ``ConfigMapBook(connect(kubeconfig, context), namespace, "spot-balancer")``; ``name`` is the release's. One object is
+    for one thread. ``write`` holds to what ``read`` saw and ``swap`` to what ``control`` saw, so that a book which was
+    read before a swap, be it our own, cannot be written over it.
     """
 
     def __init__(self, api: KubeApi, namespace: str, name: str) -> None:
@@ -41,6 +45,7 @@ class ConfigMapBook:
         self._resource = config_maps(namespace)
         self._names = _Names(name)
         self._known: dict[str, ConfigMap] | None = None
+        self._held: _Held | None = None
 
     def read(self) -> Book:
         """The whole book; an empty one where none was ever written. Raises ClusterError."""
@@ -53,41 +58,56 @@ class ConfigMapBook:
         Raises ClusterConflict where somebody else wrote since ``read``, ClusterError where a shard has grown too large
         (then nothing was written), or the API server refuses.
         """
-        if self._known is None:
-            self.read()
+        if self._known is None and self.read() != old:
+            self._known = None
+            raise ClusterConflict(f"{self._names.control}: the book is not the one that was read", status=409)
+        known = self._known or {}
         before, after = encode_shards(old), encode_shards(new)
         changed = {self._names.shard(n): {VERDICTS: after[n]} for n in range(SHARDS) if before[n] != after[n]}
         if old.control != new.control:
             changed[self._names.control] = {CONTROL: encode_control(new.control)}
-        data = {name: self._kept(name) | texts for name, texts in changed.items()}
+        data = {name: _kept(name, known.get(name)) | texts for name, texts in changed.items()}
         for name, texts in data.items():
             _check_size(name, texts)
+        # Whatever fails, the next write begins with reading.
+        self._known = None
         for name, texts in data.items():
-            self._put(name, texts)
+            known[name] = self._put(name, texts, known.get(name))
+        self._known = known
         return len(data)
 
-    def _kept(self, name: str) -> dict[str, str]:
-        """What stays beside the new text: whatever of the old one could not be read."""
-        found = (self._known or {}).get(name)
-        data = (found.data or {}) if found else {}
-        kept = {key: text for key, text in data.items() if key.endswith(UNREADABLE)}
-        key = CONTROL if name == self._names.control else VERDICTS
-        if key in data and not _is_readable(key, data[key]):
-            log.error("unreadable text of the book set aside", extra={"object": name, "data_key": key + UNREADABLE})
-            kept[key + UNREADABLE] = data[key]
-        return kept
+    def control(self) -> Control:
+        """The control object as it is now; ``swap`` then holds to this very version. Raises ClusterError."""
+        self._held = None
+        found = self._get(self._names.control)
+        self._held = _Held(found)
+        return _control(found)
 
-    def _put(self, name: str, data: dict[str, str]) -> None:
-        known = self._known if self._known is not None else {}
-        before = known.get(name)
+    def swap(self, new: Control) -> None:
+        """Write it over the version that ``control``, or the last ``swap``, left; after any error, read it anew.
+
+        Raises ClusterConflict where somebody wrote since, or nothing was read; ClusterError.
+        """
+        name, held = self._names.control, self._held
+        if held is None:
+            raise ClusterConflict(f"{name}: to be read before it is written")
+        data = _kept(name, held.found) | {CONTROL: encode_control(new)}
+        _check_size(name, data)
+        self._held = None
+        self._held = _Held(self._put(name, data, held.found))
+
+    def _get(self, name: str) -> ConfigMap | None:
         try:
-            known[name] = self._send(name, data, before)
+            return _decoded(self._api.request("GET", f"{self._path}/{name}"), name)
+        except ClusterNotFound:
+            return None
+
+    def _put(self, name: str, data: dict[str, str], before: ConfigMap | None) -> ConfigMap:
+        try:
+            return self._send(name, data, before)
         except ClusterUnavailable as exc:
             # It may have been written all the same: look before anybody tries again.
-            known[name] = self._look_again(name, data, before, exc)
-        except ClusterError:
-            self._known = None
-            raise
+            return self._look_again(name, data, before, exc)
 
     def _send(self, name: str, data: dict[str, str], before: ConfigMap | None) -> ConfigMap:
         metadata = {"name": name, "labels": self._names.labels}
@@ -101,17 +121,31 @@ class ConfigMapBook:
     def _look_again(
         self, name: str, data: dict[str, str], before: ConfigMap | None, cause: ClusterUnavailable
     ) -> ConfigMap:
-        self._known, known = None, self._known
-        try:
-            found = _decoded(self._api.request("GET", f"{self._path}/{name}"), name)
-        except ClusterNotFound:
-            raise cause from None
+        found = self._get(name)
+        if found is None:
+            raise cause
         if found.data == data:
-            self._known = known
             return found
         if before is not None and found.metadata.resource_version == before.metadata.resource_version:
             raise cause
         raise ClusterConflict(f"{name}: written by somebody else while the API server was away", status=409)
+
+
+class _Held(NamedTuple):
+    """The control object that was read, None for one that is not there."""
+
+    found: ConfigMap | None
+
+
+def _kept(name: str, found: ConfigMap | None) -> dict[str, str]:
+    """What stays beside the new text: whatever of the old one could not be read."""
+    data = (found.data or {}) if found else {}
+    kept = {key: text for key, text in data.items() if key.endswith(UNREADABLE)}
+    for key in (VERDICTS, CONTROL):
+        if key in data and not _is_readable(key, data[key]):
+            log.error("unreadable text of the book set aside", extra={"object": name, "data_key": key + UNREADABLE})
+            kept[key + UNREADABLE] = data[key]
+    return kept
 
 
 class WatchedBook:
