@@ -126,20 +126,28 @@ def check_free(host: str, port: int, *, option: str = "--bind") -> None:
         raise InputError(f"cannot listen on {host}:{port} ({why}); choose another {option}") from exc
 
 
-def capture_cluster(access: Access, configuration: Configuration) -> Snapshot:
-    """Read a cluster and its book once. Raises ClusterError."""
+def capture_cluster(access: Access, configuration: Configuration, *, with_census: bool = False) -> Snapshot:
+    """Read a cluster and its book once; ``with_census`` what moves are planned from too. Raises ClusterError."""
     from webhook.adapters.cluster import Cluster  # noqa: PLC0415
     from webhook.adapters.kubeapi import connect  # noqa: PLC0415
     from webhook.adapters.verdict_book import ConfigMapBook  # noqa: PLC0415
     from webhook.jobs.sync import capture  # noqa: PLC0415
 
     api = connect(access.kubeconfig, access.context)
-    cluster = Cluster(api, clock)
+    cluster = Cluster(api, clock, constraints=with_census)
     book = ConfigMapBook(api, access.namespace or api.namespace, access.book)
     usage = usage_of(configuration)
     told = usage.version() if usage else ""
     versions = {"prometheus": told} if told else {}
-    return capture(cluster, book, configuration.policy, now=clock(), versions=versions, usage=usage)
+    return capture(
+        cluster,
+        book,
+        configuration.policy,
+        now=clock(),
+        versions=versions,
+        usage=usage,
+        keeps_census=with_census,
+    )
 
 
 def usage_of(configuration: Configuration) -> "Prometheus | None":

@@ -41,22 +41,24 @@ from webhook.errors import InputError
 def command(
     output_file: Path, snapshot_file: Path | None, config_file: Path | None, access: Access, *, redact: bool
 ) -> None:
-    """Capture nodes, workloads and the verdict book once, to explain or replay them elsewhere.
+    """Capture nodes, workloads and the verdict book once, to explain, plan or replay them elsewhere.
 
-    The file names namespaces, workloads and nodes, unless --redact is given; it holds no environment, no secret and no
-    image.
+    The file names namespaces, workloads, pods and nodes, unless --redact is given, which leaves out all that moves are
+    planned from; it holds no environment, no secret and no image.
     """
     from webhook.wire.snapshot import encode_document  # noqa: PLC0415
 
     if snapshot_file is not None:
         snapshot = read_snapshot(snapshot_file, config_file=config_file)
     else:
-        snapshot = capture_cluster(access, read_configuration(config_file))
+        snapshot = capture_cluster(access, read_configuration(config_file), with_census=not redact)
     if redact:
         from webhook.core import redaction  # noqa: PLC0415
 
         # Nobody keeps the key, so that nobody can be asked for it.
         snapshot = redaction.redact(snapshot, secrets.token_bytes(32))
+    if snapshot.census is None:
+        click.echo("note: without each pod and what bounds its move; `spot-balancer plan` cannot read it", err=True)
     document = encode_document(snapshot)
     if str(output_file) == "-":
         click.echo(document.decode(), nl=False)

@@ -34,6 +34,9 @@ _FINISHED = ("Succeeded", "Failed")
 _NO_WORKLOAD = frozenset({"DaemonSet", "Node"})
 """One pod per node, or the node's own: their place is nobody's to choose."""
 
+_MANAGERS = ("argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "meta.helm.sh/")
+"""Prefixes of what says who else writes a workload's object."""
+
 Name = tuple[str, str, str]
 
 
@@ -104,8 +107,12 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
     generation: int = 0,
     source: str = "",
     versions: Mapping[str, str] | None = None,
+    keeps_census: bool = False,
 ) -> Snapshot:
-    """The snapshot of one moment. Everything is ordered by name, so that an unchanged world gives unchanged bytes."""
+    """The snapshot of one moment. Everything is ordered by name, so that an unchanged world gives unchanged bytes.
+
+    ``keeps_census``: moves are to be planned from it.
+    """
     samples = {sample.node: sample for sample in (node_usage.nodes if node_usage else ())}
     nodes = [_node(fact, policy, samples.get(fact.name)) for fact in sorted(census.nodes, key=lambda n: n.name)]
     meta = Meta(
@@ -119,7 +126,8 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
     )
     workloads = _workloads(census, book, policy, history or History(), {node.name: node for node in nodes})
     namespaces = [_namespace(found) for found in sorted(census.namespaces, key=lambda n: n.name)]
-    return Snapshot(meta, nodes=nodes, namespaces=namespaces, workloads=workloads)
+    whole = kept(census) if keeps_census else None
+    return Snapshot(meta, nodes=nodes, namespaces=namespaces, workloads=workloads, census=whole)
 
 
 def _node(fact: NodeFact, policy: Policy, sample: NodeSample | None) -> Node:
@@ -168,6 +176,24 @@ def _kept(metadata: Mapping[str, str]) -> dict[str, str]:
 def is_read(key: str) -> bool:
     """Whether decisions read an annotation or label of this name, on a workload or a namespace."""
     return key.startswith(consent.PREFIX) or key in consent.FOREIGN_KEYS
+
+
+def kept(census: Census) -> Census:
+    """What a capture keeps of it: all but annotations that nobody reads, which may hold a whole object with its secrets."""
+    return msgspec.structs.replace(
+        census,
+        namespaces=tuple(map(_namespace_kept, census.namespaces)),
+        controllers=tuple(map(_controller_kept, census.controllers)),
+    )
+
+
+def _namespace_kept(found: Namespace) -> Namespace:
+    return msgspec.structs.replace(found, annotations=_namespace(found).annotations)
+
+
+def _controller_kept(fact: ControllerFact) -> ControllerFact:
+    told = {key: text for key, text in fact.annotations.items() if key.startswith(_MANAGERS)}
+    return msgspec.structs.replace(fact, annotations=told | _kept(fact.annotations))
 
 
 def _workloads(

@@ -5,6 +5,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Self
 
+from webhook.core.census import Census
 from webhook.core.model import Namespace, Node, Value, Workload, WorkloadKey
 from webhook.core.policy import Policy
 from webhook.core.sanity import Alarm
@@ -33,10 +34,11 @@ class Meta(Value, frozen=True, omit_defaults=False):
 class Snapshot:
     """Indexed once, read many times. All mappings are read-only.
 
-    ``controllers`` leads from (namespace, kind, name) of a pod's controller to its workload's key.
+    ``controllers`` leads from (namespace, kind, name) of a pod's controller to its workload's key. ``census`` is what a
+    capture keeps of all that was read, so that moves can be planned from it; None in what sync keeps for the server, which would pay for it in memory.
     """
 
-    __slots__ = ("__weakref__", "controllers", "meta", "namespaces", "nodes", "workloads")
+    __slots__ = ("__weakref__", "census", "controllers", "meta", "namespaces", "nodes", "workloads")
 
     def __init__(
         self,
@@ -45,8 +47,10 @@ class Snapshot:
         nodes: Iterable[Node] = (),
         namespaces: Iterable[Namespace] = (),
         workloads: Iterable[Workload] = (),
+        census: Census | None = None,
     ) -> None:
         self.meta = meta
+        self.census = census
         self.nodes: Mapping[str, Node] = MappingProxyType({n.name: n for n in nodes})
         self.namespaces: Mapping[str, Namespace] = MappingProxyType({n.name: n for n in namespaces})
         self.workloads: Mapping[WorkloadKey, Workload] = MappingProxyType({w.key: w for w in workloads})
@@ -70,6 +74,7 @@ class Snapshot:
         """
         made = cls.__new__(cls)
         made.meta = meta
+        made.census = None
         made.nodes = nodes if isinstance(nodes, MappingProxyType) else MappingProxyType(nodes)
         made.namespaces = MappingProxyType(namespaces)
         made.workloads = MappingProxyType(workloads)

@@ -260,11 +260,13 @@ def capture(  # noqa: PLR0913 - all that a capture is made of, by name
     now: datetime,
     versions: Mapping[str, str] | None = None,
     usage: UsageSource | None = None,
+    keeps_census: bool = False,
 ) -> Snapshot:
     """Read everything once, for `snapshot` and for `explain` from a cluster. Raises ClusterError.
 
     ``capture(Cluster(api, clock), ConfigMapBook(api, namespace, name), policy, now=now, usage=Prometheus(settings))``.
-    ``now`` becomes the snapshot's own now. Without Prometheus' answer it has no node load.
+    ``now`` becomes the snapshot's own now. Without Prometheus' answer it has no node load. ``keeps_census``: moves are to
+    be planned from it.
     """
     census = msgspec.structs.replace(cluster.census(), taken_at=now)
     return inventory.build(
@@ -274,6 +276,7 @@ def capture(  # noqa: PLR0913 - all that a capture is made of, by name
         node_usage=_node_usage(usage, policy),
         source="capture",
         versions=_versions(census.server_version, versions or {}),
+        keeps_census=keeps_census,
     )
 
 

@@ -5,12 +5,14 @@ for the server: NDJSON parts that are named by their digest, and a manifest, wri
 belong together. Bytes in, values out; adapters/snapshots.py holds the files.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, TypeVar
 
 import msgspec
 
+from webhook.core.census import Census
 from webhook.core.model import Namespace, Node, Value, Workload, WorkloadKey
 from webhook.core.snapshot import SCHEMA_VERSION, Meta, Snapshot
 from webhook.errors import SnapshotError
@@ -24,6 +26,7 @@ class Document(Meta, frozen=True, kw_only=True, tag_field="kind", tag=DOCUMENT):
     nodes: tuple[Node, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
     workloads: tuple[Workload, ...] = ()
+    census: Census | msgspec.UnsetType = msgspec.UNSET
 
 
 class Part(Value, frozen=True):
@@ -63,6 +66,7 @@ def encode_document(snapshot: Snapshot) -> bytes:
         nodes=tuple(sorted(snapshot.nodes.values(), key=_name)),
         namespaces=tuple(sorted(snapshot.namespaces.values(), key=_name)),
         workloads=tuple(sorted(snapshot.workloads.values(), key=_key)),
+        census=msgspec.UNSET if snapshot.census is None else snapshot.census,
     )
     return msgspec.json.format(_ENCODER.encode(document), indent=2) + b"\n"
 
@@ -71,11 +75,17 @@ def decode_document(text: bytes) -> Snapshot:
     """Raises SnapshotError that says what is wrong and where."""
     _check_head(text, kind=DOCUMENT)
     document = _decoded(_DOCUMENTS, text)
-    return Snapshot(_meta(document), nodes=document.nodes, namespaces=document.namespaces, workloads=document.workloads)
+    return Snapshot(
+        _meta(document),
+        nodes=document.nodes,
+        namespaces=document.namespaces,
+        workloads=document.workloads,
+        census=None if isinstance(document.census, msgspec.UnsetType) else _census(document.census),
+    )
 
 
 def encode_parts(snapshot: Snapshot) -> dict[str, bytes]:
-    """The NDJSON bytes of each of ``PARTS``, equal for equal contents."""
+    """The NDJSON bytes of each of ``PARTS``, equal for equal contents; the census is not for who reads them."""
     return {
         "namespaces": _lines(snapshot.namespaces.values(), _name),
         "nodes": _lines(snapshot.nodes.values(), _name),
@@ -175,6 +185,23 @@ def _meta(holder: Meta) -> Meta:
         if moment is not None and moment.tzinfo is None:
             raise SnapshotError(f"$.{name}: expected a time with its zone, as in 2026-01-31T12:00:00Z")
     return Meta(**_meta_fields(holder))
+
+
+def _census(found: Census) -> Census:
+    for name, moment in _moments(found):
+        if moment is not None and moment.tzinfo is None:
+            raise SnapshotError(f"$.census.{name}: expected a time with its zone, as in 2026-01-31T12:00:00Z")
+    return found
+
+
+def _moments(found: Census) -> Iterator[tuple[str, datetime | None]]:
+    yield "takenAt", found.taken_at
+    for number, pod in enumerate(found.pods):
+        yield f"pods[{number}].createdAt", pod.created_at
+        yield f"pods[{number}].startedAt", pod.started_at
+        yield f"pods[{number}].readyAt", pod.ready_at
+    for number, controller in enumerate(found.controllers):
+        yield f"controllers[{number}].createdAt", controller.created_at
 
 
 def _meta_fields(meta: Meta) -> dict[str, Any]:
