@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 PODS, NODES, CRONJOBS = "/api/v1/pods", "/api/v1/nodes", "/apis/batch/v1/cronjobs"
+BUDGETS, VOLUMES = "/apis/policy/v1/poddisruptionbudgets", "/api/v1/persistentvolumes"
 COLLECTIONS = (
     NODES,
     PODS,
@@ -22,6 +23,12 @@ COLLECTIONS = (
     "/apis/apps/v1/statefulsets",
     "/apis/batch/v1/jobs",
     CRONJOBS,
+    BUDGETS,
+    "/apis/autoscaling/v2/horizontalpodautoscalers",
+    "/api/v1/resourcequotas",
+    "/api/v1/persistentvolumeclaims",
+    VOLUMES,
+    "/apis/storage.k8s.io/v1/storageclasses",
 )
 Json = dict[str, Any]
 
@@ -42,6 +49,8 @@ class Seen:
     path: str
     query: dict[str, str]
     token: str
+    body: Json = field(default_factory=dict)
+    content_type: str = ""
 
 
 class FakeApiServer:
@@ -50,6 +59,8 @@ class FakeApiServer:
         self.requests: list[Seen] = []
         self.silent = False
         self.good_tokens: set[str] | None = None
+        self.cut_off: set[str] = set()
+        """Tokens whose requests get no answer, as behind a partition."""
         self.page: int | None = None
         self._faults: dict[tuple[str, str], deque[Fault]] = defaultdict(deque)
         self._forever: dict[tuple[str, str], Fault] = {}
@@ -149,32 +160,64 @@ class FakeApiServer:
 
     def list_page(self, path: str, query: dict[str, str]) -> tuple[int, Json]:
         with self._changed:
-            everything = [self.objects[path][key] for key in sorted(self.objects[path])]
+            found = [self.objects[path][key] for key in sorted(self.objects[path])]
+            if selector := query.get("labelSelector"):
+                found = [o for o in found if _selects(selector, o["metadata"].get("labels") or {})]
             begin = int(query.get("continue", "0"))
             size = self.page or int(query.get("limit", "500"))
             end = begin + size
-            more = {"continue": str(end)} if end < len(everything) else {}
-            return 200, {"metadata": {"resourceVersion": str(self._version)} | more, "items": everything[begin:end]}
+            more = {"continue": str(end)} if end < len(found) else {}
+            return 200, {"metadata": {"resourceVersion": str(self._version)} | more, "items": found[begin:end]}
 
-    def write(self, method: str, path: str, body: Json) -> tuple[int, Json]:
-        collection, name = (path, body["metadata"]["name"]) if method == "POST" else path.rsplit("/", 1)
-        namespace = collection.split("/")[4]
+    def write(self, method: str, path: str, body: Json, *, dry_run: bool = False) -> tuple[int, Json]:
+        made = path.rsplit("/", maxsplit=1)[-1] in ("configmaps", "leases", "events")
+        collection, name = (path, _name_of(body, self._version)) if made else path.rsplit("/", 1)
+        namespace = collection.split("/namespaces/")[1].split("/")[0]
+        if name in ("scale", "eviction"):
+            return self._sub(collection, namespace, name, body, dry_run=dry_run)
         with self._changed:
             before = self.objects[collection].get(f"{namespace}/{name}")
-            if method == "POST" and before is not None:
+            if made and before is not None:
                 return 409, {"message": "already exists"}
-            if method == "PUT" and (
-                before is None or before["metadata"]["resourceVersion"] != body["metadata"].get("resourceVersion")
-            ):
+            if not made and before is None:
+                return (409, {"message": "the object has been modified"}) if method == "PUT" else _NOT_FOUND
+            if not made and before["metadata"]["resourceVersion"] != body["metadata"].get("resourceVersion"):
                 return 409, {"message": "the object has been modified"}
+        if method == "PATCH":
+            body = _merged(before, body)
+        metadata = {k: v for k, v in body["metadata"].items() if k not in ("resourceVersion", "generateName")}
+        if dry_run:
+            return 200, body
         rest = {key: value for key, value in body.items() if key != "metadata"}
-        metadata = {key: value for key, value in body["metadata"].items() if key != "resourceVersion"}
-        return 200, self.put(collection, name, namespace, metadata=metadata, **rest)
+        return (201 if made else 200), self.put(collection, name, namespace, metadata=metadata, **rest)
+
+    def _sub(self, path: str, namespace: str, sub: str, body: Json, *, dry_run: bool) -> tuple[int, Json]:
+        """Scale and eviction; a pod whose annotation `test/blocked` says so is guarded by a budget."""
+        collection, name = path.rsplit("/", 1)
+        found = self.objects[collection].get(f"{namespace}/{name}")
+        if found is None:
+            return _NOT_FOUND
+        meta = found["metadata"]
+        if sub == "eviction":
+            if meta["uid"] != body["deleteOptions"]["preconditions"]["uid"]:
+                return 409, {"message": "the UID in the precondition does not match"}
+            if (meta.get("annotations") or {}).get("test/blocked"):
+                return 429, {"message": "Cannot evict pod as it would violate the pod's disruption budget."}
+            if not dry_run:
+                self.remove(collection, name, namespace)
+            return 201, {"kind": "Status", "status": "Success", "code": 201}
+        if meta["resourceVersion"] != body["metadata"]["resourceVersion"]:
+            return 409, {"message": "the object has been modified"}
+        if not dry_run:
+            rest = {key: value for key, value in found.items() if key != "metadata"}
+            rest["spec"] = found["spec"] | body["spec"]
+            self.put(collection, name, namespace, metadata=meta, **rest)
+        return 200, body
 
     def read(self, path: str) -> tuple[int, Json]:
         collection, name = path.rsplit("/", 1)
         found = next((o for o in self.objects[collection].values() if o["metadata"]["name"] == name), None)
-        return (200, found) if found else (404, {"message": "not found"})
+        return (200, found) if found else _NOT_FOUND
 
     def lines(self, path: str, since: int):
         """Yields the lines of one watch until it is dropped; b"" to see whether the other end still listens."""
@@ -199,6 +242,26 @@ class FakeApiServer:
         finally:
             with self._changed:
                 self._watching[path] -= 1
+
+
+_NOT_FOUND = (404, {"message": "not found"})
+
+
+def _name_of(body: Json, version: int) -> str:
+    metadata = body["metadata"]
+    return metadata.get("name") or f"{metadata['generateName']}{version:x}"
+
+
+def _merged(before: Any, patch: Any) -> Any:
+    if not isinstance(before, dict) or not isinstance(patch, dict):
+        return patch
+    return before | {key: _merged(before.get(key), value) for key, value in patch.items()}
+
+
+def _selects(selector: str, labels: dict[str, str]) -> bool:
+    """Only what tests ask for: `key in (a)`, joined by commas."""
+    wanted = dict(part.removesuffix(")").split(" in (") for part in selector.split(","))
+    return all(labels.get(key) == value for key, value in wanted.items())
 
 
 class _Server(ThreadingHTTPServer):
@@ -230,14 +293,19 @@ def _handler(fake: FakeApiServer) -> type[BaseHTTPRequestHandler]:  # noqa: C901
         def do_GET(self):
             self._answer()
 
-        do_POST = do_PUT = do_GET  # noqa: N815 - the base class' names
+        do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815 - the base class' names
 
         def _answer(self):
             url = urlsplit(self.path)
             query = {key: values[0] for key, values in parse_qs(url.query).items()}
             token = self.headers.get("Authorization", "")
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            fake.requests.append(Seen(self.command, url.path, query, token))
+            said = json.loads(body) if body else {}
+            kind = self.headers.get("Content-Type", "")
+            fake.requests.append(Seen(self.command, url.path, query, token, said, kind))
+            if token in fake.cut_off:
+                self.close_connection = True
+                return None
             if fake.good_tokens is not None and token not in fake.good_tokens:
                 return self._send(401, {"message": "Unauthorized"})
             fault = fake.take_fault("WATCH" if "watch" in query else self.command, url.path)
@@ -251,11 +319,11 @@ def _handler(fake: FakeApiServer) -> type[BaseHTTPRequestHandler]:  # noqa: C901
             return self._send(status, answer)
 
         def _work(self, path, query, body):
-            if self.command in ("POST", "PUT"):
-                return fake.write(self.command, path, json.loads(body))
+            if self.command in ("POST", "PUT", "PATCH"):
+                return fake.write(self.command, path, json.loads(body), dry_run=query.get("dryRun") == "All")
             if path == "/version":
                 return 200, {"gitVersion": "v1.37.2"}
-            is_collection = path in COLLECTIONS or path.endswith("/configmaps")
+            is_collection = path in COLLECTIONS or path.endswith(("/configmaps", "/pods"))
             return fake.list_page(path, query) if is_collection else fake.read(path)
 
         def _send(self, status, answer, headers=None, raw=None):
