@@ -47,15 +47,14 @@ def cli():
 
 def defaults(class_name):
     """Fields of a policy by their keys in the configuration file, with default and reason as the code has them."""
-    from webhook.configuration import keys as keys_of_file
-
-    keys = {name: key for key, (name, _) in getattr(keys_of_file, KEYS_OF[class_name]).items()}
+    keys = keys_of(class_name)
     tree = ast.parse((ROOT / "webhook" / "core" / "policy.py").read_text(encoding="utf-8"))
     body = next(n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == class_name)
     lines = ["| setting | default | why |", "| --- | --- | --- |"]
     for field, after in zip(body, [*body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and field.value is not None and isinstance(field.target, ast.Name):
-            lines.append(f"| `{keys[field.target.id]}` | {_value(field.value)} | {_docstring(after)} |")
+            why = re.sub(r"``(\w+)``", lambda found: f"`{keys.get(found[1], found[1])}`", _docstring(after))
+            lines.append(f"| `{keys[field.target.id]}` | {_value(field.value)} | {why} |")
     return "\n".join(lines)
 
 
@@ -65,13 +64,33 @@ def _docstring(node):
 
 
 def _value(node):
-    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "timedelta":
+    name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+    if name == "timedelta":
         parts = [(ast.unparse(k.value), k.arg or "") for k in node.keywords]
         return " ".join(f"{amount} {unit.removesuffix('s') if amount == '1' else unit}" for amount, unit in parts)
+    if name in KEYS_OF and node.keywords:
+        keys = keys_of(name)
+        said = ", ".join(f"`{keys[k.arg]}` {_value(k.value)}" for k in node.keywords)
+        return f"`{name}()` with {said}"
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return f"`{node.value}`"
     return f"`{ast.unparse(node)}`"
 
 
-KEYS_OF = {"IdlePolicy": "IDLE", "BatchPolicy": "BATCH", "SidePolicy": "SIDES"}
+def keys_of(class_name):
+    """The keys of the configuration file by the fields of a policy."""
+    from webhook.configuration import keys
+
+    return {name: key for key, (name, _) in getattr(keys, KEYS_OF[class_name]).items()}
+
+
+KEYS_OF = {
+    "IdlePolicy": "IDLE",
+    "BatchPolicy": "BATCH",
+    "SidePolicy": "SIDES",
+    "MovePolicy": "MOVES",
+    "Limits": "LIMITS",
+}
 GENERATORS = {"bench": bench, "commands": commands, "defaults": defaults, "idleness": idleness}
 
 

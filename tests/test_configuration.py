@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from webhook.configuration import document, keys, load, readers
 from webhook.core.model import Requirement, Taint
-from webhook.core.policy import Mode, PlacementMode, Policy
+from webhook.core.policy import Limits, Mode, MovePolicy, PlacementMode, Policy
 from webhook.errors import ConfigurationError
 
 pytestmark = pytest.mark.fault(67)
@@ -41,6 +42,18 @@ idle:
   minCoverage: 0.9
   maxClockSkew: 500ms
 sides: {idleRunsToSpot: 3, evidenceTtl: 2h, heartbeatTtl: 5m}
+moves:
+  toSpot: {window: 30m, perRun: 3, perCluster: 2%, perNamespace: 10%, perWorkload: 1, perNode: 0}
+  toRegular: {perCluster: 50%}
+  dwell: 0
+  canary: 0s
+  patience: 15m
+  settle: 10s
+  attempts: 5
+  backoff: 20m
+  healthyFor: 30m
+  maxUnready: 0.5
+  runSeconds: 30
 prometheus: {url: https://prometheus.example/prefix, bearerTokenFile: /run/token, deadlineSeconds: 5}
 """
 
@@ -66,6 +79,19 @@ def test_a_whole_file_is_read_into_values():
     )
     assert policy.spot_taints == (Taint("pool", "cheap", "NoSchedule"), Taint("burst", "", "NoExecute"))
     assert policy.spot_pools[0].taints == (Taint("burst", "", "NoSchedule"),)
+    assert policy.moves == MovePolicy(
+        to_spot=Limits(timedelta(minutes=30), "3", "2%", "10%", "1", "0"),
+        to_regular=msgspec.structs.replace(MovePolicy().to_regular, per_cluster="50%"),
+        dwell=timedelta(0),
+        canary=timedelta(0),
+        patience=timedelta(minutes=15),
+        settle=timedelta(seconds=10),
+        attempts=5,
+        backoff=timedelta(minutes=20),
+        healthy_for=timedelta(minutes=30),
+        max_unready=0.5,
+        run_seconds=30,
+    )
     assert found.prometheus is not None
     assert found.prometheus.bearer_token_file == Path("/run/token")
 
@@ -130,6 +156,34 @@ def test_all_faults_are_told_together_with_their_paths():
         ("idle: {step: 5m, rateWindow: 2m}", "expected 2m at most"),
         ("idle: {leaveWindow: 2h}", "longer than window"),
         ("sides: {idleRunsToSpot: 0}", "from 1 to 1440"),
+        (
+            "moves: {toSpot: {perCluster: 101%}}",
+            "moves.toSpot.perCluster: '101%'; expected a percent such as 5% or a count",
+        ),
+        ("moves: {toSpot: {perRun: 1000000}}", "expected a percent such as 5% or a count such as 10"),
+        ("moves: {toSpot: {perRun: 0.5}}", "expected a percent such as 5% or a count such as 10"),
+        ("moves: {toSpot: {perRun: true}}", "expected a percent such as 5% or a count such as 10"),
+        ("moves: {toSpot: {perRun: -1}}", "expected a percent such as 5% or a count such as 10"),
+        ("moves: {toSpot: {window: 0}}", "moves.toSpot.window: 0; expected a duration"),
+        ("moves: {toSpot: {perCLuster: 5%}}", "moves.toSpot.perCLuster: unknown key; did you mean perCluster?"),
+        ("moves: {tospot: {}}", "moves.tospot: unknown key; did you mean toSpot?"),
+        ("moves: {toRegular: {perRun: 0}}", "moves.toRegular.perRun: '0'; expected more, or what wakes on spot never"),
+        ("moves: {toRegular: {perNode: 00%}}", "moves.toRegular.perNode: '00%'; expected more"),
+        ("moves: {settle: 500ms}", "moves.settle: '500ms'; expected a duration from 1s to 1m"),
+        ("moves: {settle: 61s}", "expected a duration from 1s to 1m"),
+        ("moves: {settle: 0}", "moves.settle: 0; expected a duration"),
+        ("moves: {patience: 5s}", "moves.patience: 5s; expected longer than settle (5s)"),
+        ("moves: {patience: 30s, settle: 1m}", "moves.patience: 30s; expected longer than settle (1m)"),
+        ("moves: {attempts: 0}", "from 1 to 20"),
+        ("moves: {attempts: 21}", "from 1 to 20"),
+        ("moves: {backoff: 0s}", "above 0"),
+        ("moves: {healthyFor: 0s}", "above 0"),
+        ("moves: {maxUnready: 33%}", "moves.maxUnready: '33%'; expected"),
+        ("moves: {maxUnready: 1.1}", "expected a share from 0 to 1"),
+        ("moves: {runSeconds: 51}", "expected seconds from 1 to 50"),
+        ("moves: {dwell: -1h}", "moves.dwell: '-1h'; expected a duration"),
+        ("moves: 5", "moves: a number; expected keys such as toSpot"),
+        ("moves: {toSpot: 5}", "moves.toSpot: a number; expected keys such as window"),
         ("x: &a [*a]", "no YAML"),
     ],
 )
@@ -212,11 +266,34 @@ def test_a_duration_comes_back_to_the_millisecond(milliseconds):
     assert readers.duration(text) == timedelta(milliseconds=milliseconds)
 
 
+AMOUNTS = st.builds("{}{}".format, st.integers(0, 1_100_000), st.sampled_from(["", "%"]))
+
+
+@given(
+    st.sampled_from(["toSpot", "toRegular"]), st.sampled_from([key for key in keys.LIMITS if key != "window"]), AMOUNTS
+)
+def test_an_amount_is_kept_as_written_or_refused_and_none_of_the_other_limits_is_touched(way, key, amount):
+    number, percent = int(amount.rstrip("%")), amount.endswith("%")
+    sound = number <= (100 if percent else 999_999) and (number > 0 or way == "toSpot")
+    try:
+        moves = load(yaml.safe_dump({"moves": {way: {key: amount}}}), source="x").policy.moves
+    except ConfigurationError:
+        assert not sound
+        return
+    assert sound
+    field, limits = keys.MOVES[way][0], {keys.LIMITS[key][0]: amount}
+    before = MovePolicy()
+    assert moves == msgspec.structs.replace(
+        before, **{field: msgspec.structs.replace(getattr(before, field), **limits)}
+    )
+
+
 def test_every_key_of_the_file_is_documented():
     text = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
     sections = {"": keys.TOP, "idle.": keys.IDLE, "sides.": keys.SIDES}
     sections |= {"prometheus.": keys.PROMETHEUS, "idle.signals[].": keys.SIGNAL, "idle.batch.": keys.BATCH}
     sections |= {"rules[].": keys.RULE, "rules[].match.": keys.MATCH}
+    sections |= {"moves.": keys.MOVES, "moves.toSpot.": keys.LIMITS, "moves.toRegular.": keys.LIMITS}
     missing = [f"{path}{key}" for path, keys in sections.items() for key in keys if f"`{path}{key}`" not in text]
     assert not missing
 

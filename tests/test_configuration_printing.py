@@ -63,6 +63,7 @@ def test_every_value_tells_its_line_or_that_it_is_the_default():
     assert found["idle.step"] == ("1m", None)
     assert found["rules[0].match.kinds"] == ('["Job"]', 6)
     assert found["maxSpot"] == ("100%", None)
+    assert found["moves.toRegular.perCluster"] == ("10%", None)
     assert {line for _, line in found.values()} == {None, 1, 3, 5, 6}
 
 

@@ -98,6 +98,12 @@ def test_a_header_that_is_refused_is_told_once():
         ),
         ("prometheus: 5", ["prometheus"]),
         ("rules: 5", ["rules"]),
+        ("moves: {settle: soon, patience: 1s}", ["moves.settle"]),
+        ("moves: {settel: 1m, patience: 1s}", ["moves.settel"]),
+        ("moves: {patience: soon, settle: 1m}", ["moves.patience"]),
+        ("moves: {toRegular: {perRun: none}}", ["moves.toRegular.perRun"]),
+        ("moves: {toRegular: 0}", ["moves.toRegular"]),
+        ("moves: 5", ["moves"]),
     ],
 )
 def test_a_value_nobody_can_read_contradicts_nothing(text, told):
@@ -122,6 +128,7 @@ idle:
   scrapeInterval: 60s
   signals: [{name: q, query: up, idleBelow: 1, activeAbove: 2}, {name: p, query: up, idleBelow: 1}]
 sides: {idleRunsToSpot: 3}
+moves: {toSpot: {perRun: 5}, toRegular: {window: 2m}, patience: 5m, settle: 5s}
 rules:
 - {name: a, match: {names: [x]}, spot: auto, idle: {window: 3h}}
 - {name: b, match: {kinds: [Job]}, mode: observe, allowedMoves: [surge], idle: {batch: {minRuns: 2}}}
@@ -157,6 +164,15 @@ FAULTS = (
     {"idle.signals.1.zzz": 0.5},
     {"sides.idleRunsToSpot": 0},
     {"sides.heartbeatTtl": "soon"},
+    {"moves.toSpot.perRun": "half"},
+    {"moves.toSpot.window": "0s"},
+    {"moves.toSpot.zzz": 1},
+    {"moves.toRegular.perNode": "0%"},
+    {"moves.patience": "10s", "moves.settle": "20s"},
+    {"moves.settle": "2m", "moves.patience": "5m"},
+    {"moves.attempts": 0},
+    {"moves.runSeconds": "long"},
+    {"moves.zzz": 1},
     {"rules.0.spot": "sometimes"},
     {"rules.0.match": {}},
     {"rules.0.name": "b", "rules.1.name": "b"},

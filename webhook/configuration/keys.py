@@ -1,5 +1,6 @@
 """Every key of the configuration file, with the field it fills and the reader of its value."""
 
+from datetime import timedelta
 from typing import Any
 
 from webhook.configuration import prometheus, words
@@ -60,6 +61,28 @@ SIDES: dict[str, tuple[str, Reader]] = {
     "idleRunsToSpot": ("idle_runs_to_spot", read.whole_number(1, 1440)),
     "evidenceTtl": ("evidence_ttl", read.duration),
     "heartbeatTtl": ("heartbeat_ttl", read.duration),
+}
+LIMITS: dict[str, tuple[str, Reader]] = {
+    "window": ("window", read.duration),
+    "perRun": ("per_run", read.amount),
+    "perCluster": ("per_cluster", read.amount),
+    "perNamespace": ("per_namespace", read.amount),
+    "perWorkload": ("per_workload", read.amount),
+    "perNode": ("per_node", read.amount),
+}
+MOVES: dict[str, tuple[str, Reader]] = {
+    # Not Limits yet: what is left out is said by the defaults of that way, and the two ways differ.
+    "toSpot": ("to_spot", read.nested(LIMITS, dict)),
+    "toRegular": ("to_regular", read.nested(LIMITS, dict)),
+    "dwell": ("dwell", read.duration_or_zero),
+    "canary": ("canary", read.duration_or_zero),
+    "patience": ("patience", read.duration),
+    "settle": ("settle", read.duration_within(timedelta(seconds=1), timedelta(seconds=60))),
+    "attempts": ("attempts", read.whole_number(1, 20)),
+    "backoff": ("backoff", read.duration),
+    "healthyFor": ("healthy_for", read.duration),
+    "maxUnready": ("max_unready", read.number(0, 1, "a share from 0 to 1")),
+    "runSeconds": ("run_seconds", read.number(1, 50, "seconds from 1 to 50")),
 }
 POOL: dict[str, tuple[str, Reader]] = {
     "name": ("name", read.text),
@@ -137,5 +160,6 @@ TOP: dict[str, tuple[str, Reader]] = {
     "pause": ("pause", read.texts(of=PAUSABLE)),
     "idle": ("idle", read.nested(IDLE, dict)),
     "sides": ("sides", read.nested(SIDES, SidePolicy)),
+    "moves": ("moves", read.nested(MOVES, dict)),
     "prometheus": ("prometheus", read.nested(PROMETHEUS, dict, required={"url": _ADDRESS})),
 }

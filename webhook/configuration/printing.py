@@ -15,7 +15,17 @@ import yaml
 from webhook.configuration import Configuration, keys
 from webhook.configuration.readers import written
 from webhook.core.model import Requirement, Taint
-from webhook.core.policy import BatchPolicy, CustomSignal, IdlePolicy, Match, Rule, SidePolicy, SpotPool
+from webhook.core.policy import (
+    BatchPolicy,
+    CustomSignal,
+    IdlePolicy,
+    Limits,
+    Match,
+    MovePolicy,
+    Rule,
+    SidePolicy,
+    SpotPool,
+)
 from webhook.wire.promql import ClusterLabel
 
 DEFAULT = "default"
@@ -78,7 +88,7 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - one line a kind of value
             return {"name": value.name, "value": value.value}
         case SpotPool():
             return {"name": value.name, "labels": _marker(value.marker), "taints": plain(value.taints)}
-        case IdlePolicy() | SidePolicy() | BatchPolicy() | CustomSignal() | Match():
+        case IdlePolicy() | SidePolicy() | BatchPolicy() | MovePolicy() | Limits() | CustomSignal() | Match():
             return _section(value)
         case Mapping():
             return {key: plain(one) for key, one in value.items()}
@@ -93,6 +103,8 @@ _SECTIONS: dict[type, dict[str, tuple[str, Any]]] = {
     IdlePolicy: keys.IDLE,
     SidePolicy: keys.SIDES,
     BatchPolicy: keys.BATCH,
+    MovePolicy: keys.MOVES,
+    Limits: keys.LIMITS,
     CustomSignal: keys.SIGNAL,
     Match: keys.MATCH,
 }

@@ -153,6 +153,16 @@ def duration_or_zero(value: Any) -> timedelta:
     return timedelta() if value in (0, "0", "0s") else duration(value)
 
 
+def duration_within(low: timedelta, high: timedelta) -> Reader:
+    def read(value: Any) -> timedelta:
+        length = duration(value)
+        if not low <= length <= high:
+            raise FaultError(f"a duration from {written(low)} to {written(high)}")
+        return length
+
+    return read
+
+
 def number(low: float, high: float, what: str) -> Reader:
     def read(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -274,12 +284,21 @@ def taint(value: Any) -> Taint:
     return Taint(key, own, effect)
 
 
-def max_spot(value: Any) -> str:
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    match = MAX_SPOT.fullmatch(text)
-    if match is None or (match[2] and int(match[1]) > 100):
-        raise FaultError("a share such as 50% or a count such as 3")
-    return text
+def share_or_count(what: str) -> Reader:
+    """A percent up to 100, or a count of up to six digits, kept as it is written."""
+
+    def read(value: Any) -> str:
+        text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+        match = MAX_SPOT.fullmatch(text)
+        if match is None or (match[2] and int(match[1]) > 100):
+            raise FaultError(what)
+        return text
+
+    return read
+
+
+max_spot = share_or_count("a share such as 50% or a count such as 3")
+amount = share_or_count("a percent such as 5% or a count such as 10")
 
 
 def text(value: Any) -> str:

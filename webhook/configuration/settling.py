@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from webhook.configuration.keys import LIMITS
 from webhook.configuration.readers import UNREAD, written
-from webhook.core.policy import CustomSignal, IdlePolicy, Match, Policy, Rule
+from webhook.core.policy import CustomSignal, IdlePolicy, Match, MovePolicy, Policy, Rule
 from webhook.core.readings import shape
 from webhook.wire import promql_text
 from webhook.wire.promql import MACROS
@@ -15,14 +16,15 @@ from webhook.wire.promql import MACROS
 MOST_SHAPES = 8
 MOST_RULES = 200
 BUILT_IN = ("cpu", "received")
+_WAYS = ("to_spot", "to_regular")
 
 
 def settle(values: Mapping[str, Any]) -> Policy:
     """The policy; what a rule says of idleness is laid over the policy's own. What is UNREAD stays so."""
-    plain = {key: value for key, value in values.items() if key not in {"rules", "idle"}}
+    plain = {key: value for key, value in values.items() if key not in {"rules", "idle", "moves"}}
     idle = _laid_over(IdlePolicy(), values.get("idle"))
     rules = tuple(Rule(**{**raw, "idle": _of_rule(raw, idle)}) for raw in values.get("rules", ()))
-    return Policy(**plain, idle=idle, rules=rules)
+    return Policy(**plain, idle=idle, rules=rules, moves=_moves(values.get("moves", {})))
 
 
 def _of_rule(raw: Mapping[str, Any], idle: IdlePolicy) -> IdlePolicy | None:
@@ -34,6 +36,12 @@ def _laid_over(idle: IdlePolicy, said: Mapping[str, Any] | None) -> IdlePolicy:
         return idle
     batch = msgspec.structs.replace(idle.batch, **said.get("batch", {}))
     return msgspec.structs.replace(idle, **{**said, "batch": batch})
+
+
+def _moves(said: Mapping[str, Any]) -> MovePolicy:
+    default = MovePolicy()
+    limits = {way: msgspec.structs.replace(getattr(default, way), **said.get(way, {})) for way in _WAYS}
+    return msgspec.structs.replace(default, **{**said, **limits})
 
 
 def contradictions(policy: Policy, *, clustered: bool) -> Iterator[str]:
@@ -48,6 +56,7 @@ def contradictions(policy: Policy, *, clustered: bool) -> Iterator[str]:
             if rule.idle.signals is not policy.idle.signals:
                 yield from _signals(rule.idle.signals, f"rules[{index}].idle", known)
     yield from _rules(policy)
+    yield from _mover(policy.moves)
 
 
 def _windows(idle: IdlePolicy, path: str) -> Iterator[str]:
@@ -97,6 +106,19 @@ def _rules(policy: Policy) -> Iterator[str]:
             f"rules: {len(shapes)} different sets of windows and signals; expected {MOST_SHAPES} at most, "
             "because each asks Prometheus anew"
         )
+
+
+def _mover(moves: MovePolicy) -> Iterator[str]:
+    # What the book says is relied on after settle, so no new pod of a move is there before.
+    if moves.patience <= moves.settle:
+        yield (
+            f"moves.patience: {written(moves.patience)}; expected longer than settle ({written(moves.settle)}), "
+            "or a move is undone before its new pod could be there"
+        )
+    for key, (name, _) in LIMITS.items():
+        amount = getattr(moves.to_regular, name)
+        if isinstance(amount, str) and not amount.strip("0%"):
+            yield f"moves.toRegular.{key}: {amount!r}; expected more, or what wakes on spot never comes back"
 
 
 def _is_read(idle: IdlePolicy) -> bool:

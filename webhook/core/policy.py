@@ -142,11 +142,17 @@ class Limits(Value, frozen=True, omit_defaults=False):
     """
 
     window: timedelta = timedelta(minutes=10)
+    """Long enough to see what the last moves did before the next ones count as others."""
     per_run: str = "10"
+    """One run must not spend a large cluster's whole budget at once."""
     per_cluster: str = "5%"
+    """The harm that a wrong verdict on everybody can do before somebody looks."""
     per_namespace: str = "25%"
+    """No team bears all of it."""
     per_workload: str = "25%"
+    """Rounded up, so that a workload of three loses one pod at most."""
     per_node: str = "2"
+    """A node's pods share their caches and their autoscaler's attention: it is not emptied in one go."""
 
 
 class MovePolicy(Value, frozen=True, omit_defaults=False):
