@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.chart.render import CHART, NAMESPACE, RELEASE
-from tests.chart.test_rbac import CLUSTER_RIGHTS, OWN_NAMESPACE_RIGHTS
+from tests.chart.test_rbac import FOR_MOVES, MONITOR, MOVE, READ_BY_BOTH, RESTART, SYNC
 from tests.e2e.https import get
 from tests.parts.kube_api import ApiError
 from tests.parts.processes import ManagedProcess, release_port, reserve_port, wait_for
@@ -162,14 +162,35 @@ def test_sync_sees_what_the_monitor_wrote_with_its_own_rights(running):
     )
 
 
-@pytest.mark.parametrize("process", ["sync", "monitor"])
-def test_an_account_may_do_what_the_table_says_and_nothing_else(installed, process):
+@pytest.mark.parametrize(("process", "table"), [("sync", SYNC), ("monitor", MONITOR)])
+def test_an_account_may_do_what_the_table_says_and_nothing_else(installed, process, table):
     token = installed.token(process)
     nobody = installed.plane.service_account_token(NAMESPACE, "default")
     cluster = _rights(installed, "shop", token) - _rights(installed, "shop", nobody)
     own = _rights(installed, NAMESPACE, token) - _rights(installed, NAMESPACE, nobody)
-    assert cluster == _flat(CLUSTER_RIGHTS[process])
-    assert own == cluster | _flat(OWN_NAMESPACE_RIGHTS[process])
+    assert cluster == _flat(table["cluster"])
+    assert own == cluster | _flat(table[NAMESPACE])
+
+
+@pytest.fixture
+def mover(installed):
+    """The token of a second release's monitor, which may move pods of shop and restart in batch."""
+    second = f"{RELEASE}-mover"
+    installed.plane.namespace("batch")
+    moves = ["moves.enabled=true", "moves.namespaces={shop}", "moves.restartNamespaces={batch}"]
+    installed.helm("install", second, str(CHART), *(word for one in moves for word in ("--set", one)))
+    yield installed.plane.service_account_token(NAMESPACE, f"{second}-monitor")
+    installed.helm("uninstall", second)
+    bindings = (one for name in ("shop", "batch") for one in installed.plane.list_all("RoleBinding", namespace=name))
+    assert not [one for one in bindings if second in one["metadata"]["name"]]
+
+
+def test_a_monitor_that_may_move_may_do_so_only_in_the_listed_namespaces(installed, mover):
+    nobody = installed.plane.service_account_token(NAMESPACE, "default")
+    there = {"shop": MOVE, "batch": RESTART, "kube-system": {}, NAMESPACE: MONITOR[NAMESPACE]}
+    for namespace, rights in there.items():
+        found = _rights(installed, namespace, mover) - _rights(installed, namespace, nobody)
+        assert found == _flat(READ_BY_BOTH | FOR_MOVES) | _flat(rights), namespace
 
 
 def _flat(rights):

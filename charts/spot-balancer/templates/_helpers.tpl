@@ -92,3 +92,47 @@ projected:
   resources: [cronjobs, jobs]
   verbs: [get, list, watch]
 {{- end }}
+
+{{/* Reading rights that bound moves: what would refuse one, or leave its pod Pending. */}}
+{{- define "spot-balancer.constraintRules" -}}
+- apiGroups: [""]
+  resources: [persistentvolumeclaims, persistentvolumes, resourcequotas]
+  verbs: [get, list, watch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch]
+- apiGroups: [storage.k8s.io]
+  resources: [storageclasses]
+  verbs: [get, list, watch]
+{{- end }}
+
+{{/* Binds the monitor's account to one of our ClusterRoles in one namespace.
+Usage: include "spot-balancer.moverBinding" (dict "context" $ "namespace" "shop" "role" "mover") */}}
+{{- define "spot-balancer.moverBinding" -}}
+{{- $fullname := include "spot-balancer.fullname" .context -}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ $fullname }}-{{ .role }}
+  namespace: {{ .namespace }}
+  labels: {{- include "spot-balancer.labels" (dict "context" .context "component" "mover") | nindent 4 }}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {{ $fullname }}-{{ .role }}}
+subjects:
+  - {kind: ServiceAccount, name: {{ $fullname }}-monitor, namespace: {{ .context.Release.Namespace }}}
+{{- end }}
+
+{{/* "yes" where the configuration lets any workload be moved: by its mode, or by a rule's. */}}
+{{- define "spot-balancer.configMoves" -}}
+{{- $config := tpl .Values.config . | fromYaml -}}
+{{- $modes := list (get $config "mode") -}}
+{{- range $rule := get $config "rules" | default list -}}
+{{- if kindIs "map" $rule -}}
+{{- $modes = append $modes (get $rule "mode") -}}
+{{- end -}}
+{{- end -}}
+{{- if has "move" $modes }}yes{{ end -}}
+{{- end }}
