@@ -42,6 +42,8 @@ _PHASES = {"": 0, "Pending": 0, "Unknown": 1, "Running": 2}
 _FINISHED = ("Succeeded", "Failed")
 _BLUR = timedelta(microseconds=1)
 """The controller reads its clock in nanoseconds and rounds logarithms; both move a border by less than this."""
+_MOST_COMPARED = 500
+"""Pods alike in rows 1 to 5. Each may have to be held against each; a run that moves has seconds, not minutes."""
 
 
 class _Moments(Value, frozen=True):
@@ -96,7 +98,9 @@ def _first(active: list[PodFact], row: Callable[[PodFact], tuple[int, ...]], mom
 
 
 def _dominant(pods: list[PodFact], moments: _Moments) -> list[PodFact]:
-    """The smallest set of which each surely goes before each of the rest."""
+    """The smallest set of which each surely goes before each of the rest; all of them where they are very many."""
+    if len(pods) > _MOST_COMPARED:
+        return pods
     start = pods[0]
     for pod in pods[1:]:
         # Whoever goes before the one held so far takes its place. Once it is of the set, nobody from outside can.
