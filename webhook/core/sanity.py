@@ -47,12 +47,16 @@ class Tally(Value, frozen=True):
 
 
 class Sanity(Value, frozen=True):
-    """What the book keeps: the last run that was accepted, and since when runs have not been."""
+    """What the book keeps: the last run that was accepted, and since when runs have not been.
+
+    ``seen`` is the last run under an alarm, which a person may accept; None where there is no alarm.
+    """
 
     accepted: Tally | None = None
     alarm: Alarm | None = None
     since: datetime | None = None
     reason: str = ""
+    seen: Tally | None = None
 
 
 def tally(judgements: Iterable[Judgement]) -> Tally:
@@ -75,7 +79,19 @@ def examine(before: Sanity, seen: Tally, *, now: datetime, patience: timedelta) 
     since = min(before.since, now) if before.alarm is alarm and before.since else now
     if seen.measured and now - since > patience:
         return Sanity(accepted=seen)
-    return Sanity(accepted=before.accepted, alarm=alarm, since=since, reason=reason)
+    return Sanity(accepted=before.accepted, alarm=alarm, since=since, reason=reason, seen=seen)
+
+
+def acknowledge(before: Sanity) -> Sanity:
+    """A person has looked: the run that they saw is accepted, and the next one is held against it.
+
+    It is not enough to forget what was accepted, because the next run would then be accepted whatever it shows, and
+    that may be far worse than what was looked at. Where nothing was measured there is nothing to accept: the alarm
+    stays, for without a measure nobody would notice how evidence comes back.
+    """
+    if before.alarm is None or before.seen is None or not before.seen.measured:
+        return before
+    return Sanity(accepted=before.seen)
 
 
 def _compare(accepted: Tally | None, seen: Tally) -> tuple[Alarm | None, str]:
