@@ -1,22 +1,27 @@
 """What several commands share: kubectl's flags, reading the world, output formats."""
 
 import contextlib
+import difflib
 import json
 import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 import msgspec
 import yaml
 
 from webhook.configuration import Configuration, load
+from webhook.configuration.readers import FaultError, duration
+from webhook.core.book import Control
+from webhook.core.model import WorkloadKey
 from webhook.core.snapshot import Snapshot
 from webhook.errors import InputError
+from webhook.ports import ControlBook, VerdictBook
 
 if TYPE_CHECKING:
     from webhook.adapters.usage import Prometheus
@@ -26,6 +31,7 @@ FORMATS = ("table", "wide", "json", "yaml")
 STRUCTURED = ("json", "yaml")
 BOOK = "spot-balancer"
 USAGE, TROUBLE = 2, 3
+_SHORT = {"deploy": "Deployment", "sts": "StatefulSet", "cj": "CronJob", "rs": "ReplicaSet", "ds": "DaemonSet"}
 
 
 def clock() -> datetime:
@@ -148,6 +154,63 @@ def capture_cluster(access: Access, configuration: Configuration, *, with_census
         usage=usage,
         keeps_census=with_census,
     )
+
+
+def open_book(access: Access) -> VerdictBook:
+    """The verdict book of a cluster; nothing is read yet. Raises InputError."""
+    from webhook.adapters.kubeapi import connect  # noqa: PLC0415
+    from webhook.adapters.verdict_book import ConfigMapBook  # noqa: PLC0415
+
+    api = connect(access.kubeconfig, access.context)
+    return ConfigMapBook(api, access.namespace or api.namespace, access.book)
+
+
+def open_control(access: Access) -> ControlBook:
+    """The same book, to change its control object."""
+    return cast("ControlBook", open_book(access))
+
+
+def known(control: Control, access: Access) -> Control:
+    """The control object itself. Raises InputError for one without content: what is paused there would go on elsewhere."""
+    if control == Control():
+        where = f" in namespace {access.namespace}" if access.namespace else " in the context's namespace"
+        raise InputError(
+            f"no monitor has written to a book {access.book}{where}; "
+            "-n and --book name the release's, and `kubectl get configmaps -A -l "
+            "app.kubernetes.io/component=verdict-book` lists all"
+        )
+    return control
+
+
+def matching(text: str, keys: Iterable[WorkloadKey]) -> WorkloadKey | None:
+    """The workload meant, kind in any case or kubectl's short form; None where it is not there. Raises InputError."""
+    try:
+        key = WorkloadKey.parse(text)
+    except ValueError as exc:
+        raise InputError(str(exc)) from exc
+    kind = _SHORT.get(key.kind.lower(), key.kind).lower().rstrip("s")
+    meant = (known for known in keys if (known.namespace, known.name) == (key.namespace, key.name))
+    return next((known for known in meant if known.kind.lower().rstrip("s") == kind), None)
+
+
+def find_key(text: str, keys: Iterable[WorkloadKey], *, where: str) -> WorkloadKey:
+    """As ``matching``. Raises InputError that names the nearest ones."""
+    there = tuple(keys)
+    found = matching(text, there)
+    if found is not None:
+        return found
+    names = [str(one) for one in there]
+    near = difflib.get_close_matches(text, names, n=3, cutoff=0.4) or names[:3]
+    hint = f"; the nearest: {', '.join(near)}" if near else "; it holds no workloads"
+    raise InputError(printable(f"no workload {text} in {where}{hint}"))
+
+
+def read_duration(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
+    """``90s``, ``15m``, ``1h30m``, as in the configuration file; the callback of an option."""
+    try:
+        return duration(value)
+    except FaultError as fault:
+        raise click.BadParameter(f"{value!r}; expected {fault}", ctx=ctx, param=param) from fault
 
 
 def usage_of(configuration: Configuration) -> "Prometheus | None":

@@ -1,6 +1,5 @@
 """`spot-balancer explain`: side, evidence, who decided, and the patch of the next pod."""
 
-import difflib
 import json
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from webhook.cli.common import (
     capture_cluster,
     cluster_options,
     config_option,
+    find_key,
     is_colourful,
     output_option,
     print_structured,
@@ -23,16 +23,14 @@ from webhook.cli.common import (
     rows,
 )
 from webhook.core import consent, rules, spotpool
-from webhook.core.model import BatchRun, Signal, Value, Workload, WorkloadKey
+from webhook.core.model import BatchRun, Signal, Value, Workload
 from webhook.core.outlook import to_active, to_spot
 from webhook.core.patch import Operation
 from webhook.core.rehearsal import Rehearsal, rehearse
 from webhook.core.sanity import Alarm
 from webhook.core.snapshot import Snapshot
 from webhook.core.words import ALARMS, MEANING
-from webhook.errors import InputError
 
-_SHORT = {"deploy": "Deployment", "sts": "StatefulSet", "cj": "CronJob", "rs": "ReplicaSet", "ds": "DaemonSet"}
 SIGNALS = ("SIGNAL", "PEAK", "RECENT", "IDLE BELOW", "ACTIVE ABOVE", "WINDOW", "COVERAGE", "SAMPLES", "AGE")
 RUNS = ("RUN", "STARTED", "TOOK", "CPU-SECONDS", "ENDED", "ON")
 
@@ -104,20 +102,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
 
 def find(text: str, snapshot: Snapshot) -> Workload:
     """The workload meant, kind in any case or kubectl's short form. Raises InputError that names the nearest ones."""
-    try:
-        key = WorkloadKey.parse(text)
-    except ValueError as exc:
-        raise InputError(str(exc)) from exc
-    kind = _SHORT.get(key.kind.lower(), key.kind).lower()
-    for known, workload in snapshot.workloads.items():
-        if (known.namespace, known.name) == (key.namespace, key.name) and known.kind.lower().rstrip("s") == kind.rstrip(
-            "s"
-        ):
-            return workload
-    names = [str(known) for known in snapshot.workloads]
-    near = difflib.get_close_matches(text, names, n=3, cutoff=0.4) or names[:3]
-    hint = f"; the nearest: {', '.join(near)}" if near else "; it holds no workloads"
-    raise InputError(printable(f"no workload {text} in this snapshot{hint}"))
+    return snapshot.workloads[find_key(text, snapshot.workloads, where="this snapshot")]
 
 
 def explain(workload: Workload, snapshot: Snapshot) -> tuple[Explanation, Rehearsal]:
