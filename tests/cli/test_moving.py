@@ -292,6 +292,11 @@ def test_status_says_that_nothing_holds_moves_up(cli, book):
     assert "no move is in flight" in out
 
 
+def test_status_of_a_cluster_without_workloads_is_told_too(cli, cluster):
+    _, flags = cluster
+    assert "\nno workload is there\n" in cli("status", *flags).out
+
+
 def test_status_says_why_it_takes_no_snapshot(cli):
     assert "a snapshot file holds no moves" in " ".join(cli("status", "--help").out.split())
     assert cli("status", "--snapshot", "examples/demo.snapshot.json").code == 2

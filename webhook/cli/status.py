@@ -24,7 +24,7 @@ from webhook.cli.common import (
 )
 from webhook.cli.pause import moves_table
 from webhook.configuration import Configuration
-from webhook.core.standing import BudgetLeft, Freeze, SpotShare, Standing, stand
+from webhook.core.standing import BudgetLeft, Freeze, SideCount, SpotShare, Standing, stand
 
 MOST_NAMESPACES = 10
 """In the table; `-o wide` has all."""
@@ -64,10 +64,7 @@ def as_text(standing: Standing, *, wide: bool) -> list[str]:
         *(_freeze(one, now) for one in standing.freezes),
         *([] if standing.freezes else ["nothing holds moves up"]),
         "",
-        rows(
-            ("MODE", "REGULAR", "SPOT", "LEFT ALONE"),
-            [(one.mode.value, str(one.regular), str(one.spot), str(one.left_alone)) for one in standing.sides],
-        ),
+        _sides(standing.sides),
         *_shares(standing.namespaces, wide=wide),
         "",
         moves_table(standing.moves, wide=wide, now=now) if standing.moves else "no move is in flight",
@@ -81,6 +78,13 @@ def _freeze(freeze: Freeze, now: datetime) -> str:
     what = f"nothing moves to {freeze.to}" if freeze.to else "nothing moves"
     since = f", since {render.span(now - freeze.since)}" if freeze.since else ""
     return printable(f"{what} ({freeze.code}{since}): {freeze.reason}")
+
+
+def _sides(sides: tuple[SideCount, ...]) -> str:
+    if not sides:
+        return "no workload is there"
+    cells = [(one.mode.value, str(one.regular), str(one.spot), str(one.left_alone)) for one in sides]
+    return rows(("MODE", "REGULAR", "SPOT", "LEFT ALONE"), cells)
 
 
 def _shares(namespaces: tuple[SpotShare, ...], *, wide: bool) -> Iterator[str]:
