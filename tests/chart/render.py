@@ -52,15 +52,19 @@ def one(objects, kind, name=None):
     return hits[0]
 
 
-def pod_specs(objects):
-    """The pod templates' specs, by component."""
+def pod_templates(objects):
+    """The pod templates, by component."""
     found = {}
     for made in objects:
-        if made["kind"] == "Deployment":
-            found["server"] = made["spec"]["template"]["spec"]
-        if made["kind"] == "CronJob":
-            found["monitor"] = made["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        if made["kind"] in {"Deployment", "CronJob"}:
+            spec = made["spec"] if made["kind"] == "Deployment" else made["spec"]["jobTemplate"]["spec"]
+            found[made["metadata"]["labels"]["app.kubernetes.io/component"]] = spec["template"]
     return found
+
+
+def pod_specs(objects):
+    """The pod templates' specs, by component."""
+    return {component: template["spec"] for component, template in pod_templates(objects).items()}
 
 
 def containers(objects):

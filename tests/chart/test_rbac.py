@@ -84,6 +84,13 @@ def test_each_process_has_exactly_the_rights_of_the_table(moves, monitor):
     assert rights_of(objects, f"{RELEASE}-sync") == SYNC
 
 
+def test_only_a_monitor_that_loops_may_hold_a_lease():
+    objects = render({"monitor": {"loop": {"enabled": True}}})
+    lease = {("coordination.k8s.io", "leases"): WRITE_BOOK}
+    assert rights_of(objects, f"{RELEASE}-monitor") == {**MONITOR, NAMESPACE: MONITOR[NAMESPACE] | lease}
+    assert rights_of(objects, f"{RELEASE}-sync") == SYNC
+
+
 def test_without_rbac_no_right_is_given():
     objects = render({"moves": {"enabled": True, "restartNamespaces": ["batch"]}, "rbac": {"create": False}})
     assert not [o for o in objects if o["kind"].endswith(("Role", "RoleBinding"))]

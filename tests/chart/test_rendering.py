@@ -10,7 +10,18 @@ import pytest
 import yaml
 from cryptography import x509
 
-from tests.chart.render import CHART, CI_VALUES, NAMESPACE, RELEASE, containers, one, pod_specs, program, render
+from tests.chart.render import (
+    CHART,
+    CI_VALUES,
+    NAMESPACE,
+    RELEASE,
+    containers,
+    one,
+    pod_specs,
+    pod_templates,
+    program,
+    render,
+)
 
 every_values_file = pytest.mark.parametrize("values_file", CI_VALUES, ids=lambda file: file.stem)
 
@@ -95,10 +106,13 @@ def test_probes_ports_and_service_agree(values_file):
 def test_selectors_find_only_the_server(values_file):
     objects = render(values_file=values_file)
     wanted = one(objects, "Service")["spec"]["selector"]
-    monitor = one(objects, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
-    server = one(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
-    assert wanted.items() <= server.items()
-    assert not wanted.items() <= monitor.items()
+    labels = {name: template["metadata"]["labels"] for name, template in pod_templates(objects).items()}
+    assert {name for name, own in labels.items() if wanted.items() <= own.items()} == {"server"}
+    for made in objects:
+        if made["kind"] in {"Deployment", "PodDisruptionBudget"}:
+            chosen = made["spec"]["selector"]["matchLabels"].items()
+            found = [name for name, own in labels.items() if chosen <= own.items()]
+            assert found == [made["metadata"]["labels"]["app.kubernetes.io/component"]]
 
 
 @every_values_file
