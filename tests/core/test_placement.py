@@ -72,6 +72,7 @@ _WORLDS = {
         {},
         make_snapshot(make_workload(verdict=verdict(side=Side.REGULAR, transitions=2), surge_to=Side.REGULAR)),
     ),
+    Reason.SPOT_TROUBLE: ({}, make_snapshot(make_workload(), nodes=[make_node("s", KARPENTER_SPOT, ready=False)])),
     Reason.MAX_SPOT: ({}, make_snapshot(make_workload(), policy=Policy(mode=Mode.INJECT, max_spot="0%"))),
     Reason.NEVER_MOVED: ({}, make_snapshot(make_workload(side=Side.REGULAR))),
     Reason.ALREADY_DECIDED: ({"annotations": {placement.DECISION: "v1/spot/preferred/1"}}, None),
@@ -134,7 +135,7 @@ def test_each_reason_is_given_where_it_belongs(reason):
     facts, snapshot = _WORLDS[reason]
     decision = decide(make_pod(**facts), snapshot)
     assert decision.reason is reason
-    changes_something = reason in list(Reason)[:5]
+    changes_something = reason in list(Reason)[:6]
     assert (decision.changes is not None) == changes_something
 
 
@@ -410,8 +411,12 @@ def test_foreign_taints_make_a_spot_node_no_destination_and_are_never_tolerated(
     ("marker", "taints"), [(KARPENTER_SPOT, ()), (AKS_SPOT, (AKS_TAINT,))], ids=["open", "tainted"]
 )
 def test_required_is_only_wished_while_there_is_no_destination(state, marker, taints):
-    """The demand would leave the pod Pending; the wish keeps it on spot's side for when the pool is back."""
-    gone = make_snapshot(make_workload(), policy=REQUIRED, nodes=[make_node("spot-1", marker, taints=taints, **state)])
+    """The demand would leave the pod Pending; the wish keeps it on spot's side for when the pool is back.
+
+    Where none is Ready only who always goes to spot still wishes.
+    """
+    always = make_workload(annotations={"spot-balancer.io/spot": "always"})
+    gone = make_snapshot(always, policy=REQUIRED, nodes=[make_node("spot-1", marker, taints=taints, **state)])
     decision = decide(make_pod(), gone)
     assert decision.reason is Reason.SPOT_PREFERRED
     assert decision.changes.required == ()

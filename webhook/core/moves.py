@@ -126,16 +126,24 @@ class Finished(Value, frozen=True):
     note: str = ""
 
 
-class SpotHealth(Value, frozen=True):
-    """How the spot nodes have been. ``peak`` is the most that were Ready since ``peak_at``, within the time that counts.
+class Peak(Value, frozen=True):
+    """So many spot nodes were Ready then, and never so many since."""
 
-    ``unwell_at`` is when they were last seen unwell, and ``unwell_why`` why.
+    at: datetime
+    ready: int
+
+
+class SpotHealth(Value, frozen=True):
+    """How the spot nodes have been when they were last looked at, and within the time that counts before.
+
+    ``peaks`` fall: the most that were Ready, the most since then, and so on to the last look. ``unwell_at`` is when they
+    were last seen unwell, and ``unwell_why`` why.
     """
 
     ready: int = 0
     total: int = 0
-    peak: int = 0
-    peak_at: datetime | None = None
+    looked_at: datetime | None = None
+    peaks: tuple[Peak, ...] = ()
     unwell_at: datetime | None = None
     unwell_why: str = ""
 

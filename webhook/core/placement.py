@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
+
 from webhook.core import affinity, consent, owners, rules, spotpool
 from webhook.core.affinity import Alternative
 from webhook.core.consent import Consent
@@ -36,6 +38,7 @@ class Reason(StrEnum):
     SPOT_REQUIRED = "spot-required"
     REGULAR_PREFERRED = "regular-preferred"  # its workload woke, or says `spot: never`
     REGULAR_REQUIRED = "regular-required"  # a move home is in flight
+    SPOT_TROUBLE = "spot-trouble"  # spot has a bad day; look at its nodes
     MAX_SPOT = "max-spot"  # the draw said no; only the draw is stamped
     # Left alone, as intended.
     NEVER_MOVED = "never-moved"
@@ -282,6 +285,29 @@ def _to_regular(case: _Case) -> Decision:
     return Decision(Reason.REGULAR_PREFERRED, Side.REGULAR, PlacementMode.PREFERRED, changes, key)
 
 
+def _ruled_out(case: _Case) -> Reason | None:
+    """Why no spot node of this cluster can be meant, whatever state it is in."""
+    if not case.fleet.markers:
+        return Reason.NO_SPOT_NODES
+    # A pod may ask for regular nodes in the words of another provider than the spot nodes are known by.
+    if affinity.contradicts(case.request.pod, ((*m, *spotpool.NEVER_ON_SPOT) for m in case.fleet.markers)):
+        return Reason.CONTRADICTION
+    return None
+
+
+def _away_from_spot(case: _Case) -> Decision:
+    """On a bad day: a wish for regular nodes, as on the way back.
+
+    The pod costs less than those that are on spot already: when a move brings it there later, it is the one to go.
+    """
+    decision = _to_regular(case)
+    if decision.changes is None:
+        return decision
+    stamps = _stamps(case, Side.REGULAR, "spot-trouble", below=1)
+    changes = msgspec.structs.replace(decision.changes, annotations=stamps)
+    return msgspec.structs.replace(decision, reason=Reason.SPOT_TROUBLE, changes=changes, detail=case.fleet.trouble)
+
+
 class _Route(Value, frozen=True):
     """Which spot nodes are meant, and what it takes to get there."""
 
@@ -291,12 +317,11 @@ class _Route(Value, frozen=True):
 
 
 def _to_spot(case: _Case) -> Decision:
-    key, pod = case.workload.key, case.request.pod
-    if not case.fleet.markers:
-        return Decision(Reason.NO_SPOT_NODES, workload=key)
-    # A pod may ask for regular nodes in the words of another provider than the spot nodes are known by.
-    if affinity.contradicts(pod, ((*marker, *spotpool.NEVER_ON_SPOT) for marker in case.fleet.markers)):
-        return Decision(Reason.CONTRADICTION, workload=key)
+    key = case.workload.key
+    if refusal := _ruled_out(case):
+        return Decision(refusal, workload=key)
+    if case.fleet.trouble and not case.workload.surging and case.consent.spot is not SpotWish.ALWAYS:
+        return _away_from_spot(case)
     route = _route(case)
     if isinstance(route, Reason):
         return Decision(route, workload=key)
@@ -401,10 +426,14 @@ def _wishes(case: _Case, route: _Route) -> tuple[Alternative, ...]:
     return tuple(affinity.joined(route.markers, affinity.on_platforms(known)))
 
 
-def _stamps(case: _Case, side: Side, how: str) -> dict[str, str]:
-    """``v1/<side>/<how>/<transition>``, and the order in which the ReplicaSet controller may take pods away."""
+def _stamps(case: _Case, side: Side, how: str, *, below: int = 0) -> dict[str, str]:
+    """``v1/<side>/<how>/<transition>``, and the order in which the ReplicaSet controller may take pods away.
+
+    That is the transition's number, less ``below``.
+    """
     transition = case.workload.verdict.transitions if case.workload.verdict else 0
     stamps = {DECISION: f"v1/{side}/{how}/{transition}"}
-    if transition and DELETION_COST not in (case.request.pod.metadata.annotations or {}):
-        stamps[DELETION_COST] = str(transition)
+    cost = max(transition - below, 0)
+    if cost and DELETION_COST not in (case.request.pod.metadata.annotations or {}):
+        stamps[DELETION_COST] = str(cost)
     return stamps

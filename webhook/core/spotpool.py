@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 
+from webhook.core.badday import SpotNodes, now_unwell
 from webhook.core.model import CapacityType, Node, Platform, Requirement, Taint, Toleration, Value
 from webhook.core.policy import Policy
 from webhook.core.snapshot import Snapshot
@@ -285,6 +286,8 @@ class Fleet(Value, frozen=True):
     toleration might open. ``lookalikes`` are those of regular nodes behind a marker's taint, as fallback
     nodes are: it would open them too, and they show no marker by which it could be kept from that.
     ``platforms`` are those of all spot nodes, ``every_platform`` those of all nodes.
+    ``trouble`` is what ails the spot nodes as a whole at this moment, in words; empty where nothing does, or where a
+    declared pool may be well all the same.
     """
 
     markers: tuple[Marker, ...] = ()
@@ -296,6 +299,7 @@ class Fleet(Value, frozen=True):
     every_platform: frozenset[Platform] = frozenset()
     destinations: int = 0
     landings: tuple[Landing, ...] = ()
+    trouble: str = ""
 
 
 def destination(node: Node, *, policy: Policy) -> bool:
@@ -334,9 +338,11 @@ def _survey(snapshot: Snapshot) -> Generator[None, None, Fleet]:
     markers = {marker for marker, _, _ in pools}
     every, spot, behind, lookalikes = set[Platform](), set[Platform](), set[Platform](), set[Platform]()
     now, once_awake, kinds = dict[_Way, None](), dict[_Way, None](), Counter[_Kind]()
+    seen = SpotNodes()
     for node in snapshot.nodes.values():
         yield
         platform, taints = node.platform, blocking(node.taints)
+        seen = seen.and_one(node)
         every.add(platform)
         if node.capacity_type is not CapacityType.SPOT:
             if any(tolerable(taint, policy=policy) for taint in taints):
@@ -363,6 +369,7 @@ def _survey(snapshot: Snapshot) -> Generator[None, None, Fleet]:
         every_platform=frozenset(every),
         destinations=kinds.total(),
         landings=(*(yield from _landings(kinds, policy)), *_declared(policy)),
+        trouble="" if pools else now_unwell(seen, policy.moves.max_unready),
     )
 
 

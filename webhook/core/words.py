@@ -8,6 +8,7 @@ MEANING: dict[Reason, str] = {
     Reason.SPOT_REQUIRED: "must go to a spot node: its owner's side is spot and the policy demands it",
     Reason.REGULAR_PREFERRED: "prefers regular nodes: its owner came back from spot, or says spot: never",
     Reason.REGULAR_REQUIRED: "must go to a regular node: its owner is on its way home",
+    Reason.SPOT_TROUBLE: "prefers regular nodes though its owner's side is spot: too few spot nodes are Ready",
     Reason.MAX_SPOT: "is only stamped: the owner's share on spot is used up",
     Reason.NEVER_MOVED: "is left exactly as it is: its owner is on the regular side and never left it",
     Reason.ALREADY_DECIDED: "is left as it is: an earlier call decided",
