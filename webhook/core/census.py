@@ -30,7 +30,7 @@ class PodNeeds(Value, frozen=True):
     ``local_volumes`` the names of its volumes whose data does not go with it: hostPath, emptyDir unless it is in memory,
     and ephemeral ones, whose claims die with the pod. ``apart_by`` and
     ``spread_by`` are topology keys: of a required anti-affinity, and of a spread that must hold. ``annotations`` are
-    only those that decisions read, ours and other tools'.
+    only those that decisions read, ours and other tools'; ``labels`` are all, for budgets select by them.
     """
 
     labels: tuple[tuple[str, str], ...] = ()
@@ -49,6 +49,7 @@ class PodNeeds(Value, frozen=True):
     static: bool = False
     scheduler_name: str = ""
     annotations: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 class PodFact(Value, frozen=True):
