@@ -37,29 +37,30 @@ AMOUNTS = st.sampled_from(["0", "1", "2", "25%", "50%", "100%", "0%", "nonsense"
 NEEDS = st.fixed_dictionaries(
     {},
     optional={
-        "annotations": st.sampled_from([(), (), (VETOES[1],), (("spot-balancer.io/move", "evict"),)]),
-        "local_volumes": st.sampled_from([(), (), ("cache",)]),
-        "claims": st.sampled_from([(), (), ("data",), ("shared",)]),
+        "annotations": st.sampled_from([*[()] * 6, (VETOES[1],), (("spot-balancer.io/move", "evict"),)]),
+        "local_volumes": st.sampled_from([*[()] * 6, ("cache",)]),
+        "claims": st.sampled_from([*[()] * 6, ("data",), ("shared",)]),
         "critical": st.sampled_from([False] * 5 + [True]),
     },
 )
-FLAWS = st.sampled_from([{}] * 8 + [{"deleting": True}, {"ready": False}, {"phase": "Failed"}])
+FLAWS = st.sampled_from([{}] * 40 + [{"deleting": True}, {"ready": False}, {"phase": "Failed"}])
 
 
 @st.composite
 def subjects(draw: st.DrawFn) -> Subject:
     """A workload of a kind that can be moved, mostly healthy, with pods of any kind."""
     kind = draw(st.sampled_from(["Deployment"] * 4 + ["StatefulSet", "ReplicaSet"]))
-    replicas = draw(st.integers(0, 8))
+    replicas = draw(st.sampled_from([0, 1, 2, 3, 4, 4, 5, 8]))
     shared = draw(NEEDS)
     pods = [make_pod_fact(number, **draw(FLAWS), **shared) for number in range(replicas)]
     if pods and draw(st.integers(0, 3)) == 0:
         pods[0] = needing(pods[0], **draw(NEEDS))
     rollout = {"max_unavailable": draw(AMOUNTS), "max_surge": draw(AMOUNTS)}
-    if draw(st.integers(0, 4)) == 0:
+    if draw(st.integers(0, 7)) == 0:
         rollout[draw(st.sampled_from(["updated", "available", "replicas"]))] = draw(st.integers(0, 9))
     move = make_move(make_workload().key, replicas=max(replicas - 1, 0)) if draw(st.integers(0, 5)) == 0 else None
-    workload = make_workload(kind=kind, replicas=replicas, annotations=draw(st.sampled_from([{}, KIND_ASKED])))
+    asked = KIND_ASKED if kind != "Deployment" else draw(st.sampled_from([{}, KIND_ASKED]))
+    workload = make_workload(kind=kind, replicas=replicas, annotations=asked)
     return make_subject(kind, replicas, pods=tuple(pods), workload=workload, move=move, rollout=rollout)
 
 
@@ -69,10 +70,10 @@ def budgets(draw: st.DrawFn) -> Any:
     written = draw(st.sampled_from(["max_unavailable", "min_available"]))
     return make_budget(
         name=draw(st.sampled_from("abc")),
-        disruptions_allowed=draw(st.integers(0, 2)),
+        disruptions_allowed=draw(st.sampled_from([0, 1, 1, 2])),
         desired_healthy=draw(st.integers(0, 8)),
-        expected_pods=draw(st.integers(0, 8)),
-        is_current=draw(st.integers(0, 5)) > 0,
+        expected_pods=draw(st.integers(4, 8)),
+        is_current=draw(st.integers(0, 9)) > 0,
         **{written: draw(AMOUNTS)},
     )
 
@@ -85,11 +86,11 @@ CLAIMS = st.sampled_from(
         Claim("shop", "shared", access_modes=("ReadWriteMany",)),
     ]
 )
-BOUNDS = st.lists(st.one_of(budgets(), AUTOSCALERS, QUOTAS, CLAIMS), max_size=4)
+BOUNDS = st.lists(st.one_of(budgets(), AUTOSCALERS, QUOTAS, CLAIMS), max_size=3)
 POLICIES = st.builds(
-    lambda mode, ways: Policy(mode=mode, allowed_moves=tuple(ways)),
-    st.sampled_from([Mode.MOVE] * 6 + [Mode.INJECT]),
-    st.lists(st.sampled_from(list(Move)), unique=True),
+    Policy,
+    mode=st.sampled_from([Mode.MOVE] * 9 + [Mode.INJECT]),
+    allowed_moves=st.sampled_from([*[(Move.SURGE, Move.EVICT)] * 3, tuple(Move), (Move.EVICT,), (Move.RESTART,), ()]),
 )
 
 
