@@ -131,8 +131,6 @@ TWO = (
     ("fault", "answer"),
     [
         (Fault(500, body=TWO), Answer.TWO_BUDGETS),
-        (Fault(201, body=TWO), Answer.TWO_BUDGETS),
-        (Fault(201, body=b'{"kind": "Status", "status": "Failure", "code": 429}'), Answer.BLOCKED),
         (Fault(500), Answer.FAILED),
         (Fault(403), Answer.FORBIDDEN),
         (Fault(404), Answer.GONE),

@@ -46,6 +46,9 @@ RESOURCES = {
         False,
     ),
     "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", False),
+    "ResourceQuota": ("/api/v1", "resourcequotas", True),
+    "StorageClass": ("/apis/storage.k8s.io/v1", "storageclasses", False),
+    "Event": ("/apis/events.k8s.io/v1", "events", True),
     "Lease": ("/apis/coordination.k8s.io/v1", "leases", True),
 }
 

@@ -16,7 +16,7 @@ from webhook.core.model import WorkloadKey
 from webhook.core.moves import Answer, Live, Result
 from webhook.errors import ClusterError, ClusterNotFound, ClusterUnavailable
 from webhook.wire.kubernetes import RESOURCES, Resource, decode_object, resource_in
-from webhook.wire.writes import decode_status, encode_eviction, encode_restart, encode_scale
+from webhook.wire.writes import encode_eviction, encode_restart, encode_scale
 
 _SECONDS = 10.0
 """A write that takes longer is looked at by the next run: this one has twenty seconds in all."""
@@ -75,17 +75,17 @@ class KubeWorkloads:
     ) -> Result:
         try:
             query = "?dryRun=All" if dry_run else ""
-            answer = self._api.request(method, path() + query, body, timeout=_SECONDS, content_type=content_type)
+            self._api.request(method, path() + query, body, timeout=_SECONDS, content_type=content_type)
         except ClusterError as exc:
-            return _refused(exc.status, exc.said or str(exc), exc.retry_after_seconds)
-        status = decode_status(answer)
-        return _refused(status.code, status.message) if status.is_failure else Result(answer=Answer.DONE)
+            note = exc.said or str(exc)
+            return Result(answer=_answer(exc.status, note), note=note, retry_after_seconds=exc.retry_after_seconds)
+        return Result(answer=Answer.DONE)
 
 
-def _refused(status: int, note: str, retry_after_seconds: float | None = None) -> Result:
-    is_two = status == 500 and _TWO_BUDGETS in note
-    answer = Answer.TWO_BUDGETS if is_two else _ANSWERS.get(status, Answer.FAILED)
-    return Result(answer=answer, note=note, retry_after_seconds=retry_after_seconds)
+def _answer(status: int, note: str) -> Answer:
+    if status == 500 and _TWO_BUDGETS in note:
+        return Answer.TWO_BUDGETS
+    return _ANSWERS.get(status, Answer.FAILED)
 
 
 def is_of(pod: PodFact, fact: ControllerFact) -> bool:

@@ -1,4 +1,4 @@
-"""What a move writes, as JSON for the API server, and what it answers to that.
+"""What a move writes, as JSON for the API server.
 
 Each body names the version or the UID that it is for: whoever was quicker wins, and nothing is done twice.
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from webhook.core.model import Value, WorkloadKey
+from webhook.core.model import WorkloadKey
 from webhook.core.moves import Happening
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -53,7 +53,7 @@ def encode_event(happening: Happening) -> bytes:
     return _encoded(
         "events.k8s.io/v1",
         "Event",
-        {"generateName": f"{key.name[:200]}.", "namespace": key.namespace},
+        {"generateName": f"{key.name[:200]}-", "namespace": key.namespace},
         eventTime=micro_time(happening.at),
         type="Warning" if happening.warning else "Normal",
         reason=happening.reason,
@@ -67,24 +67,3 @@ def encode_event(happening: Happening) -> bytes:
 
 def _encoded(api_version: str, kind: str, metadata: dict[str, str], **rest: Any) -> bytes:
     return msgspec.json.encode({"apiVersion": api_version, "kind": kind, "metadata": metadata, **rest})
-
-
-class Status(Value, frozen=True):
-    """What the API server answers instead of an object; a refusal may come in the body of a 201."""
-
-    status: str = ""
-    code: int = 0
-    message: str = ""
-
-    @property
-    def is_failure(self) -> bool:
-        """Whether it says that nothing was done."""
-        return self.status == "Failure"
-
-
-def decode_status(body: bytes) -> Status:
-    """Read an answer's body; an object that is no Status has no ``status`` in words, and is no failure."""
-    try:
-        return msgspec.json.decode(body, type=Status)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Status()
