@@ -259,8 +259,8 @@ def _merged(before: Any, patch: Any) -> Any:
 
 
 def _selects(selector: str, labels: dict[str, str]) -> bool:
-    """Only what tests ask for: `key in (a)`, joined by commas."""
-    wanted = dict(part.removesuffix(")").split(" in (") for part in selector.split(","))
+    """Only what tests ask for: `key=value`, joined by commas."""
+    wanted = dict(part.split("=") for part in selector.split(","))
     return all(labels.get(key) == value for key, value in wanted.items())
 
 

@@ -47,18 +47,18 @@ def written(server):
     return [seen for seen in server.requests if seen.method != "GET"]
 
 
-@pytest.mark.parametrize("selector", ["app in (web)", ""])
+@pytest.mark.parametrize("selector", ["app=web", ""])
 def test_a_live_workload_has_its_own_pods_and_nobody_elses_in_two_calls(server, workloads, selector):
     live = workloads.live(WEB, selector)
     assert [pod.name for pod in live.pods] == ["web-7f9c-a", "web-7f9c-b"]
-    assert (live.fact.replicas, live.fact.rollout.selector) == (2, "app in (web)")
+    assert (live.fact.replicas, live.fact.rollout.selector) == (2, "app=web")
     assert live.resource_version == server.objects[DEPLOYMENTS]["shop/web"]["metadata"]["resourceVersion"]
     assert len(server.requests) == 2
 
 
 def test_a_workload_that_is_gone_has_no_fact_and_costs_no_second_call(server, workloads):
     server.remove(DEPLOYMENTS, "web", "shop")
-    assert workloads.live(WEB, "app in (web)") == Live(fact=None)
+    assert workloads.live(WEB, "app=web") == Live(fact=None)
     assert len(server.requests) == 1
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -17,10 +18,12 @@ from webhook.adapters.reflector import Pace
 from webhook.adapters.verdict_book import CONTROL, UNREADABLE, VERDICTS, ConfigMapBook, WatchedBook
 from webhook.core.book import Book, Control
 from webhook.core.model import Side, WorkloadKey
+from webhook.core.moves import Disruption, Finished, Hold, InFlight, Pause, SpotHealth
 from webhook.wire import book as wire
 
 HOME = "/api/v1/namespaces/spot/configmaps"
 CONTROL_MAP = f"{HOME}/release-book-control"
+WEB = WorkloadKey("shop", "Deployment", "web")
 
 
 def verdict_of(name: str, side: Side = Side.SPOT):
@@ -98,6 +101,114 @@ def test_two_writers_never_undo_each_other(server):
     other.write(theirs, msgspec.structs.replace(theirs, verdicts={}))
     with pytest.raises(errors.ClusterConflict):
         mine.write(start, msgspec.structs.replace(start, control=Control(), verdicts={}))
+
+
+def test_control_alone_is_one_call_to_read_and_one_to_swap(server):
+    book = open_book(server)
+    assert book.control() == Control()
+    first = Control(numbered=1, moves=(make_move(WEB),))
+    book.swap(first)
+    book.swap(Control(numbered=2))
+    assert [r.method for r in server.requests] == ["GET", "POST", "PUT"]
+    server.requests.clear()
+    assert book.control() == Control(numbered=2)
+    assert [r.path for r in server.requests] == [CONTROL_MAP]
+    assert book.read() == Book(control=Control(numbered=2))
+
+
+@pytest.mark.fault(50)
+def test_of_two_who_read_the_same_control_one_swaps_and_the_other_must_read_again(server):
+    mine, other = open_book(server), open_book(server)
+    for book in (mine, other):
+        book.control()
+    mine.swap(Control(numbered=1))
+    for _ in range(2):
+        with pytest.raises(errors.ClusterConflict):
+            other.swap(Control(numbered=7))
+    assert other.control() == Control(numbered=1)
+    other.swap(Control(numbered=2))
+    with pytest.raises(errors.ClusterConflict):
+        mine.swap(Control(numbered=3))
+    assert mine.control() == Control(numbered=2)
+
+
+@pytest.mark.fault(50)
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_book_that_was_read_before_a_swap_is_not_written_over_it(server, is_own):
+    book = open_book(server)
+    book.write(book.read(), book_of("web"))
+    start = book.read()
+    swapper = book if is_own else open_book(server)
+    swapper.control()
+    swapper.swap(Control(numbered=5, moves=(make_move(WEB),)))
+    for _ in range(2):
+        with pytest.raises(errors.ClusterConflict):
+            book.write(start, msgspec.structs.replace(start, control=Control(heartbeat=NOW.replace(hour=16))))
+    assert open_book(server).control().numbered == 5
+
+
+@pytest.mark.fault(43)
+@pytest.mark.parametrize("after_commit", [True, False])
+def test_a_swap_whose_answer_was_lost_is_looked_at_again(server, after_commit):
+    book = open_book(server)
+    book.control()
+    book.swap(Control(numbered=1))
+    server.fail("PUT", CONTROL_MAP, Fault(504, after_commit=after_commit))
+    if after_commit:
+        book.swap(Control(numbered=2))
+        book.swap(Control(numbered=3))
+    else:
+        with pytest.raises(errors.ClusterUnavailable):
+            book.swap(Control(numbered=2))
+        with pytest.raises(errors.ClusterConflict, match="read before"):
+            book.swap(Control(numbered=3))
+    assert book.control() == Control(numbered=3 if after_commit else 1)
+
+
+def test_a_swap_keeps_a_control_that_could_not_be_read(server):
+    book = open_book(server)
+    book.control()
+    book.swap(Control(numbered=1))
+    server.put(HOME, "release-book-control", "spot", data={CONTROL: "[]"})
+    assert book.control() == Control()
+    book.swap(Control(numbered=2))
+    data = server.objects[HOME]["spot/release-book-control"]["data"]
+    assert data[CONTROL + UNREADABLE] == "[]"
+    assert book.control() == Control(numbered=2)
+
+
+def test_a_control_of_before_moves_were_kept_is_read_without_them():
+    text = json.dumps(
+        {"schemaVersion": 1, "control": {"heartbeat": "2026-03-14T15:09:26Z", "surging": [{"namespace": "shop"}]}}
+    )
+    assert wire.decode_control(text) == Control(heartbeat=NOW)
+
+
+MOMENTS = st.integers(0, 10**6).map(lambda seconds: NOW + timedelta(seconds=seconds))
+KEYS = st.builds(WorkloadKey, st.just("shop"), st.sampled_from(["Deployment", "StatefulSet"]), st.sampled_from("ab"))
+WORDS = st.text(max_size=5)
+MOVES = st.builds(
+    InFlight, workload=KEYS, began_at=MOMENTS, step_at=MOMENTS, note=WORDS, before=st.lists(WORDS).map(tuple)
+)
+CONTROLS = st.builds(
+    Control,
+    heartbeat=st.none() | MOMENTS,
+    numbered=st.integers(0, 9),
+    moves=st.lists(MOVES, max_size=3).map(tuple),
+    disruptions=st.lists(st.builds(Disruption, at=MOMENTS, workload=KEYS.map(str), node=WORDS), max_size=3).map(tuple),
+    finished=st.lists(
+        st.builds(Finished, workload=KEYS, began_at=MOMENTS, ended_at=MOMENTS, note=WORDS), max_size=2
+    ).map(tuple),
+    spot=st.builds(SpotHealth, peak_at=st.none() | MOMENTS, unwell_at=st.none() | MOMENTS, unwell_why=WORDS),
+    paused=st.none() | st.builds(Pause, at=MOMENTS, by=WORDS, reason=WORDS),
+    hold=st.none() | st.builds(Hold, holder=WORDS, until=MOMENTS),
+)
+
+
+@given(CONTROLS)
+def test_a_control_says_after_its_text_what_it_said_before(control):
+    assert wire.decode_control(wire.encode_control(control)) == control
+    assert wire.encode_control(wire.decode_control(wire.encode_control(control))) == wire.encode_control(control)
 
 
 @pytest.mark.fault(43)

@@ -81,7 +81,7 @@ def settled(workloads, key: WorkloadKey, replicas: int):
 def test_a_live_workload_is_what_the_controllers_say_and_its_own_pods(plane, workloads):
     plane.deployment("web-api", namespace=SHOP, replicas=1)
     live = settled(workloads, WEB, 2)
-    assert live.fact.rollout.selector == "app in (web)"
+    assert live.fact.rollout.selector == "app=web"
     assert (live.fact.rollout.max_surge, live.fact.rollout.max_unavailable) == ("25%", "25%")
     assert {pod.controller.kind for pod in live.pods} == {"ReplicaSet"}
     assert all(pod.ready and pod.ready_at and pod.needs.labels for pod in live.pods)

@@ -28,6 +28,8 @@ def query(selector: LabelSelector) -> str:
 
 def _text(requirement: Requirement) -> str:
     match requirement.operator:
+        case "In" if len(requirement.values) == 1:
+            return f"{requirement.key}={requirement.values[0]}"
         case "In":
             return f"{requirement.key} in ({','.join(requirement.values)})"
         case "NotIn":
