@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.adapters.fake_apiserver import CRONJOBS, NODES, PODS, FakeApiServer, Fault
+from tests.adapters.fake_apiserver import BUDGETS, COLLECTIONS, CRONJOBS, NODES, PODS, VOLUMES, FakeApiServer, Fault
 from tests.builders import NOW
 from tests.parts.processes import wait_for
 from webhook import errors
@@ -14,12 +14,15 @@ from webhook.core.model import ControllerRef
 QUICK = Pace(jitter=lambda: 0.5, first_wait=0.01, longest_wait=0.05, denied_wait=0.05, silence=5)
 
 
+ROOM = {"cpu": "3920m", "memory": "1Gi", "pods": "58", "nvidia.com/gpu": "2"}
+
+
 def api_of(server: FakeApiServer) -> KubeApi:
     return KubeApi(lambda: Access(url=server.url))
 
 
 def furnish(server: FakeApiServer) -> None:
-    ready = {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"cpu": "3920m", "memory": "1Gi"}}
+    ready = {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": ROOM}
     server.put(NODES, "n1", status=ready, spec={"taints": None, "unschedulable": True})
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u", "controller": True}
     other = {"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "x"}
@@ -50,6 +53,7 @@ def test_a_census_holds_what_decisions_read(server):
     census = Cluster(api_of(server), lambda: NOW).census()
     (node,), (pod,) = census.nodes, census.pods
     assert (node.ready, node.unschedulable, node.allocatable.cpu_cores) == (True, True, 3.92)
+    assert (node.allocatable_pods, node.extended) == (58, {"nvidia.com/gpu": 2.0})
     assert pod.controller == ControllerRef(kind="ReplicaSet", name="web-1", uid="u", api_version="apps/v1")
     assert pod.requests.cpu_cores == pytest.approx(0.310)
     assert pod.requests.memory_bytes == 64 * 1024**2
@@ -107,6 +111,51 @@ def test_a_list_whose_pages_expire_is_begun_anew(server):
     api.request = request
     assert len(Cluster(api, lambda: NOW).census().pods) == 2
     assert pages
+
+
+BOUND = {
+    BUDGETS: ("budgets", "PodDisruptionBudget"),
+    "/apis/autoscaling/v2/horizontalpodautoscalers": ("autoscalers", "HorizontalPodAutoscaler"),
+    "/api/v1/resourcequotas": ("quotas", "ResourceQuota"),
+    "/api/v1/persistentvolumeclaims": ("claims", "PersistentVolumeClaim"),
+    VOLUMES: ("volumes", "PersistentVolume"),
+    "/apis/storage.k8s.io/v1/storageclasses": ("storage_classes", "StorageClass"),
+}
+
+
+def test_what_bounds_moves_is_read_only_where_it_is_asked_for(server):
+    furnish(server)
+    for path in BOUND:
+        server.put(path, "one", "shop")
+    assert Cluster(api_of(server), lambda: NOW).census().constraints is None
+    assert not {request.path for request in server.requests} & BOUND.keys()
+    found = Cluster(api_of(server), lambda: NOW, constraints=True).census()
+    assert {name: [one.name for one in getattr(found.constraints, name)] for name, _ in BOUND.values()} == {
+        name: ["one"] for name, _ in BOUND.values()
+    }
+    assert (found.missing, found.constraints.missing) == ((), ())
+
+
+@pytest.mark.fault(43)
+@pytest.mark.parametrize("path", BOUND)
+@pytest.mark.parametrize("status", [403, 404, 401, 503])
+def test_a_constraint_that_cannot_be_read_is_missing_and_never_none(server, path, status):
+    """Whatever the reason: it may cost moves, and no verdict."""
+    furnish(server)
+    server.fail("GET", path, Fault(status), times=None)
+    found = Cluster(api_of(server), lambda: NOW, constraints=True).census()
+    assert found.constraints.missing == (BOUND[path][1],)
+    assert found.missing == ()
+
+
+def test_a_cluster_of_full_size_is_read_in_eighty_calls(server):
+    for path in COLLECTIONS:
+        count = 30_000 if path == PODS else 5_000
+        names = (f"{number:05}" for number in range(count))
+        server.objects[path] = {name: {"metadata": {"name": name}} for name in names}
+    census = Cluster(api_of(server), lambda: NOW, constraints=True).census()
+    assert (len(census.pods), len(census.constraints.claims)) == (30_000, 5_000)
+    assert len(server.requests) <= 80
 
 
 @pytest.fixture

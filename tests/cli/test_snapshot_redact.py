@@ -8,7 +8,9 @@ DEMO = "examples/demo.snapshot.json"
 
 def test_a_captured_file_is_redacted_and_explained_alike(cli, tmp_path):
     file = tmp_path / "redacted.json"
-    assert cli("snapshot", "--redact", "--snapshot", DEMO, "-o", str(file)).code == 0
+    done = cli("snapshot", "--redact", "--snapshot", DEMO, "-o", str(file))
+    assert done.code == 0
+    assert "`spot-balancer plan` cannot read it" in done.err
     assert not [name for name in ("nginx-demo", "checkout", "reports", "regular-1") if name in file.read_text()]
     told = []
     for path in (DEMO, str(file)):

@@ -31,7 +31,11 @@ def shape_of(value: object, path: str = "") -> Iterator[str]:
 
 
 def shapes(document: dict) -> dict[str, set[str]]:
-    """Of the document as a whole, and of each workload, since one may have what another must lack."""
+    """Of the document as a whole, and of each workload, since one may have what another must lack.
+
+    The census is left out: nothing of the demonstration is planned from it.
+    """
+    document = {key: value for key, value in document.items() if key != "census"}
     named = {f"{w['key']['kind']}/{w['key']['name']}": set(shape_of(w)) for w in document["workloads"]}
     return {"document": set(shape_of(document))} | named
 

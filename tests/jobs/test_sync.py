@@ -250,3 +250,14 @@ def test_one_capture_holds_all_and_its_now_is_its_own(scene):
     assert found.nodes["s1"].load.cpu_cores == 1.0
     scene.usage.error = errors.UsageUnavailable("down")
     assert capture(scene.world, scene.world, Policy(), now=later, usage=scene.usage).nodes["s1"].load is None
+
+
+def test_a_capture_keeps_its_census_where_it_is_asked_to_without_what_annotations_may_hold(scene):
+    secret = {"kubectl.kubernetes.io/last-applied-configuration": "password", "spot-balancer.io/move": "never"}
+    owners = tuple(msgspec.structs.replace(c, annotations=secret) for c in scene.world.census_now.controllers)
+    scene.world.change(controllers=owners)
+    plain = capture(scene.world, scene.world, Policy(), now=NOW)
+    found = capture(scene.world, scene.world, Policy(), now=NOW, keeps_census=True)
+    assert plain.census is None
+    assert (found.census.taken_at, found.census.pods) == (NOW, scene.world.census_now.pods)
+    assert {key for fact in found.census.controllers for key in fact.annotations} == {"spot-balancer.io/move"}

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import idle_shop_snapshot
+from tests.builders import NOW, idle_shop_snapshot
 from tests.strategies import snapshots
+from webhook.core.census import Census, ControllerFact, NodeFact, PodFact, PodNeeds, Rollout
+from webhook.core.constraints import Constraints, DisruptionBudget, Quota
+from webhook.core.model import Requirement
 from webhook.core.snapshot import Snapshot
 from webhook.errors import SnapshotError
 from webhook.wire import snapshot as wire
@@ -39,6 +42,49 @@ def test_a_document_holds_the_whole_snapshot(snapshot):
     assert contents(wire.decode_document(wire.encode_document(snapshot))) == contents(snapshot)
 
 
+def with_census(census: Census) -> Snapshot:
+    found = idle_shop_snapshot()
+    return Snapshot(
+        found.meta,
+        nodes=found.nodes.values(),
+        namespaces=found.namespaces.values(),
+        workloads=found.workloads.values(),
+        census=census,
+    )
+
+
+NEEDS = PodNeeds(
+    labels=(("app", "web"),),
+    terms=((Requirement("zone", "In", ("a",)),), ()),
+    extended=(("gpu", 1.0),),
+    claims=("data",),
+)
+CENSUS = Census(
+    taken_at=NOW,
+    nodes=(NodeFact("n1", labels={"zone": "a"}, extended={"gpu": 1.0}),),
+    pods=(PodFact("shop", "web-1", "u", created_at=NOW, ready_at=NOW, needs=NEEDS),),
+    controllers=(
+        ControllerFact("apps/v1", "Deployment", "shop", "web", "u", created_at=NOW, rollout=Rollout(updated=1)),
+    ),
+    constraints=Constraints(
+        budgets=(DisruptionBudget("shop", "web", min_available="1"),),
+        quotas=(Quota("shop", "q", hard={"pods": 3.0}),),
+        missing=("StorageClass",),
+    ),
+)
+
+
+def test_a_document_keeps_the_census_it_was_given_and_parts_and_other_documents_have_none():
+    snapshot = with_census(CENSUS)
+    again = wire.decode_document(wire.encode_document(snapshot))
+    assert again.census == CENSUS
+    assert wire.encode_document(wire.decode_document(wire.encode_document(again))) == wire.encode_document(again)
+    assert through_parts(snapshot).census is None
+    plain = wire.encode_document(idle_shop_snapshot())
+    assert b"census" not in plain
+    assert wire.decode_document(plain).census is None
+
+
 @given(snapshots())
 def test_parts_hold_the_whole_snapshot(snapshot):
     assert contents(through_parts(snapshot)) == contents(snapshot)
@@ -60,6 +106,11 @@ def test_a_document_is_readable_json_that_says_what_it_is():
     assert text.endswith("}\n")
 
 
+TAKEN = {"takenAt": "2026-03-14T15:09:26Z"}
+POD = {"namespace": "shop", "name": "p", "uid": "u"}
+UNZONED = {"createdAt": "2026-03-14T15:09:26"}
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -69,6 +120,11 @@ def test_a_document_is_readable_json_that_says_what_it_is():
         (lambda d: d | {"capturedAt": "2026-03-14T15:09:26"}, "zone"),
         (lambda d: d | {"nodes": [{"name": "n"}]}, r"\$\.nodes\[0\]"),
         (lambda d: {"kind": "Snapshot"}, "schemaVersion"),
+        (lambda d: d | {"census": {}}, r"takenAt.*\$\.census"),
+        (lambda d: d | {"census": None}, r"\$\.census"),
+        (lambda d: d | {"census": TAKEN | {"pods": [{"name": "p"}]}}, r"\$\.census\.pods\[0\]"),
+        (lambda d: d | {"census": {"takenAt": "2026-03-14T15:09:26"}}, r"\$\.census\.takenAt: .*zone"),
+        (lambda d: d | {"census": TAKEN | {"pods": [POD, POD | UNZONED]}}, r"pods\[1\]\.createdAt: .*zone"),
         (lambda _: [], "array"),
     ],
 )
