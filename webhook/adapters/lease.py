@@ -2,7 +2,8 @@
 
 The holder stops trusting itself before others may take over: it counts from the moment it sent the
 last renewal that was answered, and only for two thirds of the Lease's duration; the others wait for
-the whole of it, from the moment they first saw that renewal. No clock is compared with another's.
+the whole of it, from the moment they first saw that renewal. No clock is compared with another's;
+one that jumps ahead may take over too early, and then the versions that every write names decide.
 """
 
 import logging

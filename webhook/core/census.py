@@ -25,15 +25,14 @@ class NodeFact(Value, frozen=True):
 class PodNeeds(Value, frozen=True):
     """What a pod asks of the node it runs on, and what speaks against moving it; pods of one template share one.
 
-    ``labels`` are the pod's own, by which budgets and others select it. ``terms`` are the required node affinity's, each
-    a conjunction; None where there is no such demand. ``by_name``: selector or terms ask for a node by its name. ``claims`` are PersistentVolumeClaims by name;
-    ``local_volumes`` the names of its volumes whose data does not go with it: hostPath, emptyDir unless it is in memory,
-    and ephemeral ones, whose claims die with the pod. ``apart_by`` and
-    ``spread_by`` are topology keys: of a required anti-affinity, and of a spread that must hold. ``annotations`` are
-    only those that decisions read, ours and other tools'; ``labels`` are all, for budgets select by them.
+    ``terms`` are the required node affinity's, each a conjunction; None where there is no such demand. ``by_name``:
+    selector or terms ask for a node by its name. ``claims`` are PersistentVolumeClaims by name; ``local_volumes`` the
+    names of its volumes whose data is lost by a move: hostPath, emptyDir unless it is in memory, and ephemeral ones, whose
+    claims die with the pod. ``apart_by`` and ``spread_by`` are topology keys: of a required anti-affinity, and of a spread
+    that must hold. ``annotations`` are only those that decisions read, ours and other tools'; ``labels`` are all, for
+    budgets select by them.
     """
 
-    labels: tuple[tuple[str, str], ...] = ()
     node_selector: tuple[tuple[str, str], ...] = ()
     terms: tuple[tuple[Requirement, ...], ...] | None = None
     by_name: bool = False
@@ -55,8 +54,8 @@ class PodNeeds(Value, frozen=True):
 class PodFact(Value, frozen=True):
     """``started_at`` is status.startTime; ``requests`` sums its containers', overhead included.
 
-    ``ready_at`` is when its Ready condition last changed; ``restarts`` the most of any of its containers,
-    ``sidecar_restarts`` of any init container that stays: the ReplicaSet controller compares one, then the other.
+    ``ready_at`` is when its Ready condition last changed; ``restarts`` the most of any of its
+    containers proper, ``sidecar_restarts`` of any of its init containers that restart always.
     ``decision`` is what the webhook stamped on it, see ``placement``. ``deletion_cost`` is the annotation that the
     ReplicaSet controller reads, 0 where it is absent or no number.
     """
