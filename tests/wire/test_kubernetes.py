@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook.core.census import CronStatus, JobRun, PodFact
+from webhook.wire.constraints import CONSTRAINTS
 from webhook.wire.kubernetes import RESOURCES, decode_event, decode_message, decode_page, decode_version
 
 BY_KIND = {resource.kind: resource for resource in RESOURCES}
@@ -15,7 +16,8 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
-        st.sampled_from(["metadata", "spec", "status", "name", "resourceVersion", "containers", "ownerReferences", "conditions"]),
+        st.sampled_from(["metadata", "spec", "status", "name", "resourceVersion", "containers", "ownerReferences", "conditions", "affinity",
+                         "volumes", "selector", "hard", "managedFields", "strategy", "minAvailable", "nodeAffinity", "containerStatuses"]),
         inner,
         max_size=4,
     ),
@@ -32,7 +34,7 @@ def pod_fact(**spec) -> PodFact:
     return found.entries[0].fact
 
 
-@given(st.lists(JSON, max_size=4), st.sampled_from(RESOURCES))
+@given(st.lists(JSON, max_size=4), st.sampled_from((*RESOURCES, *CONSTRAINTS)))
 def test_odd_objects_are_counted_and_the_good_one_is_still_there(odd, resource):
     good = {"metadata": {"name": "good"}}
     found = decode_page(page(*odd, good), resource)

@@ -1,7 +1,8 @@
 """What a pod asks of its node and what speaks against moving it, from its spec in the API server's JSON.
 
 Pods of one template ask for the same, so they share one value: a cluster of 30,000 pods holds some
-thousands. That is why nothing that a pod has to itself, such as its name, may get in.
+thousands. That is why as little as can be of what a pod has to itself may get in; a StatefulSet's
+pods have labels and claims of their own, and share nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +25,7 @@ _SYSTEM_PRIORITY = 2_000_000_000
 _MOST_SHARED = 16_384
 _BASIC = frozenset({"cpu", "memory"})
 
-Amounts = Mapping[str, str]
+Texts = Mapping[str, str]
 
 
 class _Requirements(Value, frozen=True):
@@ -125,7 +126,7 @@ def requests(spec: PodSpec) -> Resources:
     )
 
 
-def needs(spec: PodSpec, *, labels: Amounts, annotations: Mapping[str, str], owner_kind: str) -> PodNeeds:
+def needs(spec: PodSpec, *, labels: Texts, annotations: Texts, owner_kind: str) -> PodNeeds:
     """What the pod asks for; ``owner_kind`` is its controller's, empty without one."""
     volumes, affinity = spec.volumes or (), spec.affinity
     return _shared(
@@ -212,5 +213,5 @@ def _extended(spec: PodSpec) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(total.items()))
 
 
-def _asked(required: _Requirements) -> Amounts:
+def _asked(required: _Requirements) -> Texts:
     return (required.limits or {}) | (required.requests or {})
