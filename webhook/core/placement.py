@@ -2,7 +2,8 @@
 
 Side and policy decide; the pod's own wishes always stand. Spot means an affinity **and** the
 tolerations it needs; the way back is a wish for nodes that are not spot; a workload that never
-changed sides is left exactly as it is.
+changed sides is left exactly as it is. It is long because the way from a pod to what it gets is read
+in one go, every reason on it.
 """
 
 from collections.abc import Callable

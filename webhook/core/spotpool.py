@@ -286,8 +286,7 @@ class Fleet(Value, frozen=True):
     toleration might open. ``lookalikes`` are those of regular nodes behind a marker's taint, as fallback
     nodes are: it would open them too, and they show no marker by which it could be kept from that.
     ``platforms`` are those of all spot nodes, ``every_platform`` those of all nodes.
-    ``trouble`` is what ails the spot nodes as a whole at this moment, in words; empty where nothing does, or where a
-    declared pool may be well all the same.
+    ``trouble`` says what ails the spot nodes; empty where nothing does, or a declared pool may be well all the same.
     """
 
     markers: tuple[Marker, ...] = ()
@@ -337,12 +336,10 @@ def _survey(snapshot: Snapshot) -> Generator[None, None, Fleet]:
     pools: dict[_Way, None] = {(pool.marker, None, blocking(pool.taints)): None for pool in policy.spot_pools}
     markers = {marker for marker, _, _ in pools}
     every, spot, behind, lookalikes = set[Platform](), set[Platform](), set[Platform](), set[Platform]()
-    now, once_awake, kinds = dict[_Way, None](), dict[_Way, None](), Counter[_Kind]()
-    seen = SpotNodes()
+    now, once_awake, kinds, seen = dict[_Way, None](), dict[_Way, None](), Counter[_Kind](), SpotNodes()
     for node in snapshot.nodes.values():
         yield
-        platform, taints = node.platform, blocking(node.taints)
-        seen = seen.and_one(node)
+        platform, taints, seen = node.platform, blocking(node.taints), seen.and_one(node)
         every.add(platform)
         if node.capacity_type is not CapacityType.SPOT:
             if any(tolerable(taint, policy=policy) for taint in taints):
