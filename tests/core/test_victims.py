@@ -80,6 +80,10 @@ def test_pods_of_the_deployments_other_replicasets_are_company_too_while_they_ar
         assert victims(*ours, related=[msgspec.structs.replace(other, **gone)]) == "ab"
 
 
+def test_of_a_replicaset_that_nothing_owns_company_does_not_matter():
+    assert victims(make_pod("a", node_name="n1"), make_pod("b", node_name="n1"), make_pod("c"), owned=False) == "abc"
+
+
 def test_pods_that_ended_or_are_on_their_way_out_are_never_chosen():
     gone = [make_pod("a", deleting=True, ready=False), make_pod("b", phase="Succeeded"), make_pod("c", phase="Failed")]
     assert victims(*gone) == ""
@@ -174,9 +178,9 @@ def less(one: PodFact, other: PodFact, world: "World") -> bool:  # noqa: PLR0911
 class World:
     """What the comparison reads beside the two pods."""
 
-    def __init__(self, pods, related=(), *, now=NOW, by_cost=True):
+    def __init__(self, pods, related=(), *, now=NOW, by_cost=True, owned=True):
         self.now, self.by_cost = now, by_cost
-        around = {pod.uid: pod for pod in (*pods, *related) if is_active(pod)}
+        around = {pod.uid: pod for pod in (*pods, *related) if is_active(pod) and owned}
         self.nodes = [pod.node_name for pod in around.values()]
         self.active = [pod for pod in pods if is_active(pod)]
 
@@ -263,17 +267,17 @@ def replica_sets(draw: st.DrawFn, most: int = 9) -> list[PodFact]:
 
 
 SEEDS = st.integers(0, 2**32)
+GATES = st.sampled_from([(True, True), (True, True), (False, True), (True, False)])
 
 
-@given(
-    replica_sets(most=16), st.lists(st.sampled_from(["n1", "n2"]), max_size=3), SEEDS, st.sampled_from([True, False])
-)
-def test_whatever_sort_and_order_and_moment_the_first_is_among_the_possible(pods, others, seed, by_cost):
+@given(replica_sets(most=16), st.lists(st.sampled_from(["n1", "n2"]), max_size=3), SEEDS, GATES)
+def test_whatever_sort_and_order_and_moment_the_first_is_among_the_possible(pods, others, seed, gates):
+    by_cost, owned = gates
     related = [make_pod(f"other-{n}", node_name=node) for n, node in enumerate(others)]
-    told = possible_victims(pods, related=related, now=NOW, slack=SLACK, deletion_cost=by_cost)
+    told = possible_victims(pods, related=related, now=NOW, slack=SLACK, deletion_cost=by_cost, owned=owned)
     chance = random.Random(seed)
     for seconds in (0, 0.5, *(chance.uniform(0, SLACK.total_seconds()) for _ in range(3)), SLACK.total_seconds()):
-        world = World(pods, related, now=NOW + timedelta(seconds=seconds), by_cost=by_cost)
+        world = World(pods, related, now=NOW + timedelta(seconds=seconds), by_cost=by_cost, owned=owned)
         order = chance.sample(world.active, len(world.active))
         assert not order or {first_of(order, world, sort) for sort in SORTS} <= told
 

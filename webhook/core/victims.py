@@ -10,7 +10,8 @@ row  looks at              goes first
 2    phase                 Pending, then Unknown, then Running
 3    Ready                 is not Ready
 4    deletion cost         the lower one; only where the feature gate PodDeletionCost is on
-5    company               shares its node with more pods of the same Deployment
+5    company               shares its node with more pods of the same Deployment; a ReplicaSet that
+                           nothing owns is not asked for company
 6    Ready since           where both are Ready: the shorter time, on a scale of powers of two
 7    restarts              the larger count of any of its containers, then of any of its sidecars
 8    age                   the younger one, on the same scale
@@ -57,23 +58,26 @@ class _Moments(Value, frozen=True):
         return _rank(self.earliest - at), _rank(self.latest - at)
 
 
-def possible_victims(
+def possible_victims(  # noqa: PLR0913 - all that the order depends on, by name
     pods: Iterable[PodFact],
     *,
     related: Iterable[PodFact] = (),
     now: datetime,
     slack: timedelta,
     deletion_cost: bool | None = True,
+    owned: bool = True,
 ) -> frozenset[str]:
     """The UIDs of the pods that may be the one to go; empty only where no pod is active.
 
-    ``pods`` are the ReplicaSet's own, ``related`` those of the Deployment's other ReplicaSets. The controller's clock
-    will show a moment between ``now`` and ``now + slack``. ``deletion_cost`` tells whether it reads that annotation;
-    None where nobody knows, and then both answers are joined.
+    ``pods`` are the ReplicaSet's own, ``related`` further ones that its selector or those of the Deployment's other
+    ReplicaSets select. ``owned``: the ReplicaSet is a Deployment's, or another controller's. The controller's clock will
+    show a moment between ``now`` and ``now + slack``. ``deletion_cost`` tells whether it reads that annotation; None
+    where nobody knows, and then both answers are joined.
     """
     pods = tuple(pods)
     active = [pod for pod in pods if _is_active(pod)]
-    company = Counter(node for node in {p.uid: p.node_name for p in (*pods, *related) if _is_active(p)}.values())
+    around = {pod.uid: pod.node_name for pod in (*pods, *related) if _is_active(pod)} if owned else {}
+    company = Counter(around.values())
     moments = _Moments(earliest=now - _BLUR, latest=now + slack + _BLUR)
     gates = (True, False) if deletion_cost is None else (deletion_cost,)
     rows = [partial(_row, company=company, by_cost=gate) for gate in gates]
