@@ -7,8 +7,8 @@ import msgspec
 
 from tests.builders import HASH, KARPENTER_SPOT, NOW, make_workload
 from webhook.core.bounds import Bounds
-from webhook.core.census import ControllerFact, NodeFact, PodFact, PodNeeds, Rollout
-from webhook.core.constraints import Autoscaler, Claim, Constraints, DisruptionBudget, Quota
+from webhook.core.census import Census, ControllerFact, NodeFact, PodFact, PodNeeds, Rollout
+from webhook.core.constraints import Autoscaler, Claim, Constraints, DisruptionBudget, Quota, StorageClass, Volume
 from webhook.core.model import ControllerRef, Namespace, Requirement, Resources, Workload
 from webhook.core.policy import Mode, Policy
 from webhook.core.touch import Subject
@@ -116,3 +116,27 @@ def make_node_fact(name: str, *, spot: bool = False, **fields: Any) -> NodeFact:
 def needing(pod: PodFact, **needs: Any) -> PodFact:
     """The same pod with other needs."""
     return msgspec.structs.replace(pod, needs=msgspec.structs.replace(pod.needs, **needs))
+
+
+def make_census(*several: Any, missing: tuple[str, ...] = (), **fields: Any) -> Census:
+    """Nodes, pods, controllers, claims, volumes and storage classes, each by its type; nginx-demo is always there."""
+    kinds: dict[type, list[Any]] = {}
+    for one in several:
+        kinds.setdefault(type(one), []).append(one)
+    owner = ControllerRef("Deployment", "nginx-demo", "uid-nginx-demo")
+    own = make_fact("ReplicaSet", name=f"nginx-demo-{HASH}", uid=f"uid-nginx-demo-{HASH}", controller=owner)
+    constraints = Constraints(
+        claims=tuple(kinds.get(Claim, ())),
+        volumes=tuple(kinds.get(Volume, ())),
+        storage_classes=tuple(kinds.get(StorageClass, ())),
+        missing=missing,
+    )
+    facts = {
+        "taken_at": NOW,
+        "nodes": tuple(kinds.get(NodeFact, ())),
+        "namespaces": (SHOP,),
+        "pods": tuple(kinds.get(PodFact, ())),
+        "controllers": (make_fact(), own, *kinds.get(ControllerFact, ())),
+        "constraints": constraints,
+    }
+    return Census(**(facts | fields))

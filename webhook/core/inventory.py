@@ -29,7 +29,7 @@ from webhook.core.policy import Policy
 from webhook.core.snapshot import Meta, Snapshot
 from webhook.core.usage import NodeSample, NodeUsage
 
-_NAMESPACE_ONLY = "scheduler.alpha.kubernetes.io/tolerationsWhitelist"
+TOLERATIONS_WHITELIST = "scheduler.alpha.kubernetes.io/tolerationsWhitelist"
 _FINISHED = ("Succeeded", "Failed")
 _NO_WORKLOAD = frozenset({"DaemonSet", "Node"})
 """One pod per node, or the node's own: their place is nobody's to choose."""
@@ -141,7 +141,7 @@ def _node(fact: NodeFact, policy: Policy, sample: NodeSample | None) -> Node:
         marker=found.marker,
         labels=spotpool.kept_labels(fact.labels, policy=policy),
         taints=fact.taints,
-        platform=_platform(fact.labels),
+        platform=platform_of(fact.labels),
         ready=fact.ready,
         schedulable=not fact.unschedulable,
         allocatable=fact.allocatable,
@@ -149,7 +149,8 @@ def _node(fact: NodeFact, policy: Policy, sample: NodeSample | None) -> Node:
     )
 
 
-def _platform(labels: Mapping[str, str]) -> Platform:
+def platform_of(labels: Mapping[str, str]) -> Platform:
+    """Of a node; one that says nothing is taken to be what most are."""
     return Platform(os=labels.get("kubernetes.io/os", "linux"), architecture=labels.get("kubernetes.io/arch", "amd64"))
 
 
@@ -165,7 +166,7 @@ def _load(sample: NodeSample | None) -> NodeLoad | None:
 
 
 def _namespace(found: Namespace) -> Namespace:
-    extra = {k: v for k, v in found.annotations.items() if k == _NAMESPACE_ONLY}
+    extra = {k: v for k, v in found.annotations.items() if k == TOLERATIONS_WHITELIST}
     return Namespace(name=found.name, annotations=_kept(found.annotations) | extra, labels=_kept(found.labels))
 
 

@@ -365,7 +365,7 @@ def _survey(snapshot: Snapshot) -> Generator[None, None, Fleet]:
         platforms=frozenset(spot),
         every_platform=frozenset(every),
         destinations=kinds.total(),
-        landings=(*(yield from _landings(kinds, policy)), *_declared(policy)),
+        landings=(*(yield from _landings(kinds, policy)), *declared(policy)),
         trouble="" if pools else now_unwell(seen, policy.moves.max_unready),
     )
 
@@ -385,7 +385,8 @@ def _landings(kinds: Mapping[_Kind, int], policy: Policy) -> Generator[None, Non
     return [Landing(labels=dict(labels), told=told, taints=taints) for _, _, (labels, taints) in common]
 
 
-def _declared(policy: Policy) -> list[Landing]:
+def declared(policy: Policy) -> list[Landing]:
+    """The declared pools, in their order."""
     return [
         Landing(
             labels={r.key: r.values[0] for r in pool.marker if r.operator == "In" and len(r.values) == 1},
