@@ -54,6 +54,10 @@ class ControlBook(Protocol):
         """Write it over the version read last. Raises ClusterConflict where somebody wrote since, ClusterError."""
 
 
+class MonitorBook(VerdictBook, ControlBook, Protocol):
+    """The whole book and, between two readings of it, the control object alone."""
+
+
 class Workloads(Protocol):
     """What a move reads and writes. No write raises: what the API server said to it is the result."""
 

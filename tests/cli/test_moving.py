@@ -19,7 +19,7 @@ from tests.builders import (
     make_verdict,
     make_workload,
 )
-from tests.fakes import FakeBook
+from tests.fake_book import FakeBook
 from tests.parts.processes import reserve_port
 from webhook.adapters.kubeapi import Access, KubeApi
 from webhook.adapters.verdict_book import ConfigMapBook

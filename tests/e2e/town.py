@@ -59,6 +59,7 @@ class Town:
 
     def __post_init__(self) -> None:
         self.server_port, self.ops_port = reserve_port(), reserve_port()
+        self.reports: list[dict[str, Any]] = []
         self.snapshots = self.folder / "snapshot"
         self.snapshots.mkdir()
         self.pair = make_pair(self.folder / "tls", ["127.0.0.1", "localhost"], now=datetime.now(UTC))

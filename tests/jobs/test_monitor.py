@@ -10,7 +10,7 @@ from webhook.core.census import Census, ControllerFact, CronStatus, JobRun, Node
 from webhook.core.model import ControllerRef, Evidence, Side, Verdict, WorkloadKey
 from webhook.core.policy import Match, Policy, Rule
 from webhook.core.usage import UsageSweep
-from webhook.errors import ClusterUnavailable, UsageUnavailable
+from webhook.errors import ClusterConflict, ClusterUnavailable, UsageUnavailable
 from webhook.jobs import monitor
 
 MINUTE = timedelta(minutes=1)
@@ -30,6 +30,8 @@ class World:
         self.trouble = None
         self.book = Book()
         self.writes = []
+        self.held = None
+        self.meanwhile = []
 
     def deploy(self, name, *, kind="Deployment", usage="idle", **changes):
         """A workload of one pod of that age a day, with its ReplicaSet."""
@@ -71,7 +73,18 @@ class World:
         changed = sum(new.verdicts.get(k) != old.verdicts.get(k) for k in new.verdicts.keys() | old.verdicts.keys())
         self.writes.append(changed)
         self.book = new
-        return changed + 1
+        return changed
+
+    def control(self):
+        self.held = self.book.control
+        return self.held
+
+    def swap(self, new):
+        if self.meanwhile:
+            self.book = msgspec.structs.replace(self.book, control=self.meanwhile.pop())
+        if self.book.control != self.held:
+            raise ClusterConflict("somebody wrote first")
+        self.book = msgspec.structs.replace(self.book, control=new)
 
     def run(self, times=1, policy=POLICY):
         for _ in range(times):

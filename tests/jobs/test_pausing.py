@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tests.builders import NOW, make_move, make_verdict
-from tests.fakes import FakeBook
+from tests.fake_book import FakeBook
 from webhook import errors
 from webhook.core import pausing
 from webhook.core.book import Book, Control

@@ -126,8 +126,8 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
     )
     workloads = _workloads(census, book, policy, history or History(), {node.name: node for node in nodes})
     namespaces = [_namespace(found) for found in sorted(census.namespaces, key=lambda n: n.name)]
-    whole = kept(census) if keeps_census else None
-    return Snapshot(meta, nodes=nodes, namespaces=namespaces, workloads=workloads, census=whole)
+    whole, control = (kept(census), book.control) if keeps_census else (None, None)
+    return Snapshot(meta, nodes=nodes, namespaces=namespaces, workloads=workloads, census=whole, control=control)
 
 
 def _node(fact: NodeFact, policy: Policy, sample: NodeSample | None) -> Node:

@@ -66,9 +66,9 @@ class InFlight(Value, frozen=True):
     """A move that is under way.
 
     ``number`` counts all moves of the book. ``replicas`` is N, what the workload is to have before and after;
-    ``generation`` the object's when it was announced. ``pod`` and ``pod_uid`` name the pod that is to go; a surge may
-    take another of the wrong side. ``before`` are the UIDs of the pods that were there when it began. ``transition`` is
-    the number that its new pods carry. ``outcome`` is what a move that is being undone will have come to. ``destination``
+    ``generation`` the object's when it was announced, 0 until then. ``pod`` and ``pod_uid`` name the pod that is to go; a
+    surge may take another of the wrong side. ``before`` are the UIDs of the pods that were there when it began,
+    ``wrong`` those of them on the side to be left, and in ``clearing`` those that are being evicted. ``transition`` is the number that its new pods carry. ``outcome`` is what a move that is being undone will have come to. ``destination``
     is the node that was proven, empty for a pool that can grow. ``trim``: to regular because of max-spot.
     """
 
@@ -87,6 +87,7 @@ class InFlight(Value, frozen=True):
     node: str = ""
     destination: str = ""
     before: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
     transition: int = 0
     trim: bool = False
     outcome: Outcome | None = None

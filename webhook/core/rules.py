@@ -11,7 +11,7 @@ from functools import lru_cache
 import msgspec
 
 from webhook.core.model import WorkloadKey
-from webhook.core.policy import IdlePolicy, Match, Policy, Rule
+from webhook.core.policy import IdlePolicy, Match, Mode, Policy, Rule
 
 Labels = Mapping[str, str]
 
@@ -32,6 +32,11 @@ def named(policy: Policy, name: str) -> Rule | None:
 def idle_policy(policy: Policy, rule: Rule | None) -> IdlePolicy:
     """What counts as idle for the workloads of a rule."""
     return rule.idle if rule and rule.idle else policy.idle
+
+
+def may_move(policy: Policy) -> bool:
+    """Whether the configuration lets any running pod be moved: only then is it worth reading what bounds moves."""
+    return Mode.MOVE in {policy.mode, *(rule.mode for rule in policy.rules)}
 
 
 def every_signal(policy: Policy) -> IdlePolicy:

@@ -5,6 +5,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Self
 
+from webhook.core.book import Control
 from webhook.core.census import Census
 from webhook.core.model import Namespace, Node, Value, Workload, WorkloadKey
 from webhook.core.policy import Policy
@@ -34,13 +35,14 @@ class Meta(Value, frozen=True, omit_defaults=False):
 class Snapshot:
     """Indexed once, read many times. All mappings are read-only.
 
-    ``controllers`` leads from (namespace, kind, name) of a pod's controller to its workload's key. ``census`` is what a
-    capture keeps of all that was read, so that moves can be planned from it; None in what sync keeps for the server, which would pay for it in memory.
+    ``controllers`` leads from (namespace, kind, name) of a pod's controller to its workload's key. ``census`` and
+    ``control`` are what a capture keeps of all that was read, and of the book, so that moves can be planned from it; None
+    in what sync keeps for the server, which would pay for it in memory.
     """
 
-    __slots__ = ("__weakref__", "census", "controllers", "meta", "namespaces", "nodes", "workloads")
+    __slots__ = ("__weakref__", "census", "control", "controllers", "meta", "namespaces", "nodes", "workloads")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that it is made of, by name
         self,
         meta: Meta,
         *,
@@ -48,9 +50,10 @@ class Snapshot:
         namespaces: Iterable[Namespace] = (),
         workloads: Iterable[Workload] = (),
         census: Census | None = None,
+        control: Control | None = None,
     ) -> None:
         self.meta = meta
-        self.census = census
+        self.census, self.control = census, control
         self.nodes: Mapping[str, Node] = MappingProxyType({n.name: n for n in nodes})
         self.namespaces: Mapping[str, Namespace] = MappingProxyType({n.name: n for n in namespaces})
         self.workloads: Mapping[WorkloadKey, Workload] = MappingProxyType({w.key: w for w in workloads})
@@ -74,7 +77,7 @@ class Snapshot:
         """
         made = cls.__new__(cls)
         made.meta = meta
-        made.census = None
+        made.census = made.control = None
         made.nodes = nodes if isinstance(nodes, MappingProxyType) else MappingProxyType(nodes)
         made.namespaces = MappingProxyType(namespaces)
         made.workloads = MappingProxyType(workloads)

@@ -1,32 +1,41 @@
-"""One run of the monitor: read, judge, turn sides, write the book.
+"""One run of the monitor: read, judge, turn sides, write the book, and move what is on the wrong side.
 
 Prometheus in trouble makes every workload unknown; the book is still read, and its heartbeat
 still written, because the monitor lives and says so. Sides stay, and evidence runs out by
 itself. Such a run did not do its work; the command then fails, and the failed Job is visible
 to whatever watches Jobs. An API server that cannot be read or written raises ClusterError: no
 verdict may rest on half a census, and nothing was written.
+
+The control object is read again right before it is written: a person's `pause`, which came while
+Prometheus was being asked, is not written over. Moves come last, on the book as it is then.
 """
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 
-from webhook.core import batch, batch_runs, inventory, rules, sanity, sides
-from webhook.core.book import Book
+from webhook.core import batch, batch_runs, inventory, planning, rules, sanity, sides
+from webhook.core.book import Book, Control
 from webhook.core.census import Census, ControllerFact, PodFact
 from webhook.core.idleness import Judgement, clock_doubt, judge, unavailable
+from webhook.core.learning import learn
 from webhook.core.model import Evidence, Side, Value, Verdict, WorkloadKey
+from webhook.core.moves import Finished, Happening
 from webhook.core.owners import resolve
+from webhook.core.planning import Scene, World
 from webhook.core.policy import IdlePolicy, Policy
 from webhook.core.readings import shape
 from webhook.core.shares import over_share
 from webhook.core.usage import UsageSweep, by_workload
-from webhook.errors import UsageUnavailable
-from webhook.ports import Clock, ClusterReader, UsageSource, VerdictBook
+from webhook.errors import ClusterConflict, UsageUnavailable
+from webhook.jobs.mover import MoverDeps, MoveReport
+from webhook.jobs.mover import run as move
+from webhook.ports import Clock, ClusterReader, MonitorBook, UsageSource
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +43,8 @@ _NEVER_JUDGED = frozenset({"DaemonSet", "Node"})
 """One pod per node, or the node's own: their place is not ours to choose."""
 UNREACHED = frozenset({"unreachable", "deadline", "tls", "auth", "redirect", "busy"})
 """Codes of a usage problem that a self-test would only find again, at the cost of another deadline."""
+_TRIES = 5
+_MOST_EVENTS = 100
 
 
 class Swept(NamedTuple):
@@ -83,17 +94,39 @@ class MonitorReport(Value, frozen=True, omit_defaults=False):
     missing_kinds: tuple[str, ...] = ()
     alarm: sanity.Alarm | None = None
     alarm_reason: str = ""
+    moves: MoveReport | None = None
 
     @property
     def did_its_work(self) -> bool:
-        """Whether workloads were judged on what Prometheus said; it may have said nothing."""
-        return not self.usage_problem
+        """Whether workloads were judged on what Prometheus said, which may be nothing, and moves went as far as they could."""
+        return not self.usage_problem and not (self.moves and self.moves.problem)
 
 
-def run_once(
-    cluster: ClusterReader, usage: UsageSource, book: VerdictBook, policy: Policy, clock: Clock
+def run_once(  # noqa: PLR0913 - the four ports, the policy and the clock
+    cluster: ClusterReader,
+    usage: UsageSource,
+    book: MonitorBook,
+    policy: Policy,
+    clock: Clock,
+    *,
+    mover: MoverDeps | None = None,
+    dry_run: bool = False,
 ) -> MonitorReport:
-    """Judge every workload once and write the book. Raises ClusterError."""
+    """Judge every workload once, write the book, and move by ``mover``, if there is one. Raises ClusterError.
+
+    A dry run decides the same and writes nothing.
+    """
+    report, scene = _judge_once(cluster, usage, book, policy, clock, dry_run=dry_run)
+    if mover is None:
+        return report
+    _tell_changes(report, scene, mover, dry_run=dry_run)
+    world = World(scene=scene, control=Control(), now=report.finished_at)
+    return msgspec.structs.replace(report, moves=move(mover, world, dry_run=dry_run))
+
+
+def _judge_once(  # noqa: PLR0913 - as above
+    cluster: ClusterReader, usage: UsageSource, book: MonitorBook, policy: Policy, clock: Clock, *, dry_run: bool
+) -> tuple[MonitorReport, Scene]:
     census, old = cluster.census(), book.read()
     now = clock()
     sweeps = sweep_all(usage, policy, clock)
@@ -102,8 +135,8 @@ def run_once(
     whole_run = sanity.examine(old.control.sanity, tally, now=now, patience=policy.idle.window)
     new, forgotten = rewrite(old, judgements, census=census, policy=policy, now=now, frozen=whole_run.alarm is not None)
     finished = clock()
-    control = msgspec.structs.replace(new.control, heartbeat=finished, sanity=whole_run)
-    written = book.write(old, msgspec.structs.replace(new, control=control))
+    scene = Scene(census, inventory.build(census, new, policy))
+    written = 0 if dry_run else book.write(old, new) + _beat(book, scene, whole_run, finished)
     seen = Counter(judgement.evidence for judgement in judgements.values())
     answers = [swept.answer for swept in sweeps.values()]
     whole = [answer for answer in answers if isinstance(answer, UsageSweep)]
@@ -123,13 +156,41 @@ def run_once(
         dropped_values=sum(sweep.dropped for sweep in whole),
         usage_problem=str(trouble or ""),
         usage_code=trouble.code if trouble else "",
-        over_max_spot={str(key): n for key, n in over_share(inventory.build(census, new, policy)).items()},
+        over_max_spot={str(key): n for key, n in over_share(scene.snapshot).items()},
         missing_kinds=census.missing,
         alarm=whole_run.alarm,
         alarm_reason=whole_run.reason,
     )
     _tell(report)
-    return report
+    return report, scene
+
+
+def _beat(book: MonitorBook, scene: Scene, whole_run: sanity.Sanity, now: datetime) -> int:
+    """Write what the control object learns from this run over whatever it says by now; returns 1, the object.
+
+    Raises ClusterConflict where others write faster than we read.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(ClusterConflict):
+            return _beat_once(book, scene, whole_run, now)
+    return _beat_once(book, scene, whole_run, now)
+
+
+def _beat_once(book: MonitorBook, scene: Scene, whole_run: sanity.Sanity, now: datetime) -> int:
+    control = planning.refreshed(World(scene=scene, control=book.control(), now=now))
+    book.swap(msgspec.structs.replace(control, heartbeat=now, sanity=whole_run))
+    return 1
+
+
+def _tell_changes(report: MonitorReport, scene: Scene, mover: MoverDeps, *, dry_run: bool) -> None:
+    """Events on the workloads that turned; of very many the first, for the log has all of them."""
+    for change in () if dry_run else report.changes[:_MOST_EVENTS]:
+        workload = scene.snapshot.workloads.get(WorkloadKey.parse(change.workload))
+        if workload is not None:
+            note = f"its side turned from {change.before} to {change.after}: {change.reason}"
+            reason = "SideTurned"
+            happening = Happening(workload.key, workload.uid, workload.api_version, reason, note, report.finished_at)
+            mover.recorder.record(happening)
 
 
 def sweep_all(usage: UsageSource, policy: Policy, clock: Clock) -> Sweeps:
@@ -233,10 +294,25 @@ def rewrite(  # noqa: PLR0913 - the whole of what a book may depend on, by name
         )
         for key, judgement in judgements.items()
     }
+    verdicts |= _taught(verdicts, old.control.finished, policy)
     absent = {name: verdict for name, verdict in old.verdicts.items() if name not in verdicts}
     forgotten = {name for name, verdict in absent.items() if _is_over(verdict, census, policy=policy, now=now)}
     kept = {name: verdict for name, verdict in absent.items() if name not in forgotten}
     return msgspec.structs.replace(old, verdicts=verdicts | kept), tuple(sorted(forgotten))
+
+
+def _taught(verdicts: Mapping[str, Verdict], finished: Iterable[Finished], policy: Policy) -> dict[str, Verdict]:
+    """The verdicts of those whose moves have ended since, with what these taught."""
+    ended: defaultdict[str, list[Finished]] = defaultdict(list)
+    for one in finished:
+        ended[str(one.workload)].append(one)
+    found = {}
+    for name, moves in ended.items():
+        verdict = verdicts.get(name)
+        mine = [one for one in moves if verdict and one.uid == verdict.uid]
+        if verdict and mine:
+            found[name] = msgspec.structs.replace(verdict, memory=learn(verdict.memory, mine, policy.moves))
+    return found
 
 
 def _is_over(verdict: Verdict, census: Census, *, policy: Policy, now: datetime) -> bool:

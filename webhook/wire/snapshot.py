@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from webhook.core.book import Control
 from webhook.core.census import Census
 from webhook.core.model import Namespace, Node, Value, Workload, WorkloadKey
 from webhook.core.snapshot import SCHEMA_VERSION, Meta, Snapshot
@@ -27,6 +28,7 @@ class Document(Meta, frozen=True, kw_only=True, tag_field="kind", tag=DOCUMENT):
     namespaces: tuple[Namespace, ...] = ()
     workloads: tuple[Workload, ...] = ()
     census: Census | msgspec.UnsetType = msgspec.UNSET
+    control: Control | msgspec.UnsetType = msgspec.UNSET
 
 
 class Part(Value, frozen=True):
@@ -67,6 +69,7 @@ def encode_document(snapshot: Snapshot) -> bytes:
         namespaces=tuple(sorted(snapshot.namespaces.values(), key=_name)),
         workloads=tuple(sorted(snapshot.workloads.values(), key=_key)),
         census=msgspec.UNSET if snapshot.census is None else snapshot.census,
+        control=msgspec.UNSET if snapshot.control is None else snapshot.control,
     )
     return msgspec.json.format(_ENCODER.encode(document), indent=2) + b"\n"
 
@@ -81,6 +84,7 @@ def decode_document(text: bytes) -> Snapshot:
         namespaces=document.namespaces,
         workloads=document.workloads,
         census=None if isinstance(document.census, msgspec.UnsetType) else _census(document.census),
+        control=None if isinstance(document.control, msgspec.UnsetType) else _control(document.control),
     )
 
 
@@ -192,6 +196,21 @@ def _census(found: Census) -> Census:
         if moment is not None and moment.tzinfo is None:
             raise SnapshotError(f"$.census.{name}: expected a time with its zone, as in 2026-01-31T12:00:00Z")
     return found
+
+
+def _control(found: Control) -> Control:
+    plain = msgspec.to_builtins(found, builtin_types=(datetime,))
+    if any(moment.tzinfo is None for moment in _times(plain)):
+        raise SnapshotError("$.control: expected times with their zone, as in 2026-01-31T12:00:00Z")
+    return found
+
+
+def _times(plain: Any) -> Iterator[datetime]:
+    if isinstance(plain, datetime):
+        yield plain
+    elif isinstance(plain, dict | list | tuple):
+        for one in plain.values() if isinstance(plain, dict) else plain:
+            yield from _times(one)
 
 
 def _moments(found: Census) -> Iterator[tuple[str, datetime | None]]:
