@@ -6,14 +6,16 @@ from typing import Any
 import msgspec
 
 from tests.builders import HASH, KARPENTER_SPOT, NOW, make_workload
+from webhook.core import touch
 from webhook.core.bounds import Bounds
 from webhook.core.census import Census, ControllerFact, NodeFact, PodFact, PodNeeds, Rollout
 from webhook.core.constraints import Autoscaler, Claim, Constraints, DisruptionBudget, Quota, StorageClass, Volume
 from webhook.core.model import ControllerRef, Namespace, Requirement, Resources, Workload
-from webhook.core.policy import Mode, Policy
-from webhook.core.touch import Subject
+from webhook.core.policy import Mode, Move, Policy
+from webhook.core.touch import Handling, Subject
 
 MOVING = Policy(mode=Mode.MOVE)
+ALL_WAYS = Policy(mode=Mode.MOVE, allowed_moves=(Move.SURGE, Move.EVICT, Move.RESTART))
 GIB = 2.0**30
 SHOP = Namespace("shop")
 
@@ -140,3 +142,21 @@ def make_census(*several: Any, missing: tuple[str, ...] = (), **fields: Any) -> 
         "constraints": constraints,
     }
     return Census(**(facts | fields))
+
+
+def handled(subject: Subject | None = None, *bounds: Any, missing: tuple[str, ...] = (), **how: Any) -> Handling:
+    """How it may be moved now, in mode move unless told otherwise."""
+    known = make_bounds(*bounds, missing=missing)
+    return touch.handle(subject or make_subject(), known, **({"policy": MOVING, "now": NOW} | how))
+
+
+def asked(kind: str = "StatefulSet", replicas: int = 4, **fields: Any) -> Subject:
+    """Of a kind that is handled because somebody asked for it."""
+    annotations = {"spot-balancer.io/spot": "always"}
+    workload = make_workload(kind=kind, replicas=replicas, annotations=annotations)
+    return make_subject(kind, replicas, workload=workload, **fields)
+
+
+def only(*ways: Move) -> Policy:
+    """A policy that allows these ways."""
+    return Policy(mode=Mode.MOVE, allowed_moves=ways)

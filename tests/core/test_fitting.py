@@ -3,47 +3,12 @@
 import msgspec
 import pytest
 
-from tests.builders import AKS_TAINT, KARPENTER_SPOT, make_move, make_workload
-from tests.core.move_builders import GIB, SHOP, make_census, make_node_fact, make_pod_fact
-from webhook.core.constraints import Claim, StorageClass, Volume
+from tests.builders import AKS_TAINT, KARPENTER_SPOT
+from tests.core.fitting_worlds import ANYTHING, FOREIGN, LEAVING, PLAIN, bound, found, regular, spot, terms, where
+from tests.core.move_builders import GIB, make_census, make_pod_fact
 from webhook.core.fitting import MEANING, Destination, Ground, Obstacle
-from webhook.core.model import ControllerRef, Namespace, Requirement, Resources, Side, Taint, Toleration
-from webhook.core.policy import Policy, SpotPool
-
-PLAIN = Policy()
-FOREIGN = Taint("dedicated", "ml")
-LEAVING = Taint("ToBeDeletedByClusterAutoscaler", "1700000000")
-HOST = "kubernetes.io/hostname"
-ZONE = "topology.kubernetes.io/zone"
-ANYTHING = (Toleration(operator="Exists"),)
-OTHER = {"controller": ControllerRef("ReplicaSet", "other-1", "uid-other-1")}
-
-
-def regular(name="regular-1", **fields):
-    return make_node_fact(name, **fields)
-
-
-def spot(name="spot-1", **fields):
-    return make_node_fact(name, spot=True, **fields)
-
-
-def found(pod, *world, to=Side.SPOT, policy=PLAIN, leaving=False, **census):
-    """Where the pod fits, in a world where it runs on regular-1."""
-    ground = Ground.of(make_census(regular(), pod, *world, **census), policy)
-    return ground.find(pod, to, leaving=leaving)
-
-
-def where(*args, **fields):
-    """The node's or the pool's name, or the obstacle."""
-    answer = found(*args, **fields)
-    return answer.node or answer.pool if isinstance(answer, Destination) else answer.obstacle
-
-
-def terms(*several):
-    """Required node affinity: each a term of (key, operator, values...)."""
-    return tuple(
-        tuple(Requirement(key, operator, tuple(values)) for key, operator, *values in term) for term in several
-    )
+from webhook.core.model import Namespace, Requirement, Resources, Side, Taint, Toleration
+from webhook.core.policy import Policy
 
 
 def test_every_obstacle_has_a_sentence():
@@ -230,11 +195,6 @@ def test_a_pod_that_runs_nobody_knows_where_goes_nowhere():
 # --- room --------------------------------------------------------------------------------------------------------
 
 
-def bound(number, node="spot-1", **fields):
-    """A pod of somebody else's."""
-    return make_pod_fact(number, node=node, **(OTHER | fields))
-
-
 ROOMS = {
     "just enough": ({"requests": Resources(4.0, 16 * GIB)}, [], {}, "spot-1"),
     "too much CPU": ({"requests": Resources(4.001, GIB)}, [], {}, Obstacle.NO_ROOM),
@@ -264,6 +224,7 @@ ROOMS = {
         {},
         "spot-1",
     ),
+    "the last pod that it takes": ({}, [bound(1)], {"allocatable_pods": 2}, "spot-1"),
     "a pod too many": ({}, [bound(1)], {"allocatable_pods": 1}, Obstacle.NO_ROOM),
     "a device": ({"extended": (("gpu", 1.0),)}, [], {"extended": {"gpu": 1.0}}, "spot-1"),
     "no device": ({"extended": (("gpu", 1.0),)}, [], {}, Obstacle.NO_ROOM),
@@ -310,150 +271,3 @@ def test_taking_leaves_the_ground_it_came_from_as_it_was():
     assert taken.find(pod, Side.SPOT).obstacle is Obstacle.NO_ROOM
     assert ground.find(pod, Side.SPOT) == Destination(node="spot-1")
     assert ground.taking(pod, "") is ground
-
-
-# --- what is in flight -------------------------------------------------------------------------------------------
-
-
-def in_flight(**fields):
-    facts = {"pod_uid": "pod-1", "destination": "spot-1", "before": ("pod-1",), **fields}
-    return make_move(make_workload(facts.pop("of", "nginx-demo")).key, **facts)
-
-
-FLIGHTS = {
-    "promised": (in_flight(), [], Obstacle.NO_ROOM),
-    "promised, and its old pod is gone": (in_flight(pod_uid="gone"), [], Obstacle.NO_ROOM),
-    "promised elsewhere": (in_flight(destination="spot-2"), [], "spot-1"),
-    "promised of a pool": (in_flight(destination=""), [], "spot-1"),
-    "come to nothing known": (in_flight(of="gone"), [], "spot-1"),
-}
-
-
-@pytest.mark.parametrize(("move", "others", "answer"), FLIGHTS.values(), ids=FLIGHTS)
-def test_what_is_promised_to_a_move_is_not_promised_again(move, others, answer):
-    pod = make_pod_fact(1, requests=Resources(2.5, GIB))
-    ground = Ground.of(make_census(regular(), spot(), pod, *others), PLAIN, [move])
-    got = ground.find(pod, Side.SPOT)
-    assert (got.node if isinstance(got, Destination) else got.obstacle) == answer
-
-
-def test_what_has_landed_is_counted_once():
-    old, new = (
-        make_pod_fact(n, node=node, requests=Resources(2.0, GIB)) for n, node in ((1, "regular-1"), (2, "spot-1"))
-    )
-    ground = Ground.of(make_census(regular(), spot(), old, new), PLAIN, [in_flight()])
-    assert ground.find(old, Side.SPOT) == Destination(node="spot-1")
-
-
-# --- volumes -----------------------------------------------------------------------------------------------------
-
-BOUND = Claim("shop", "data", volume="pv")
-IN_A, IN_B = (Volume("pv", terms=terms([(ZONE, "In", zone)])) for zone in "ab")
-WAITING = StorageClass("ssd", waits=True)
-UNBOUND = Claim("shop", "data", storage_class="ssd")
-VOLUMES = {
-    "a volume of its zone": ([BOUND, IN_A], "spot-1"),
-    "a volume of another zone": ([BOUND, IN_B], Obstacle.VOLUME_ZONE),
-    "a volume that is everywhere": ([BOUND, Volume("pv")], "spot-1"),
-    "a volume of one node": ([BOUND, Volume("pv", terms=terms([(HOST, "In", "regular-1")]))], Obstacle.VOLUME_ZONE),
-    "a volume that nobody knows": ([BOUND], Obstacle.VOLUME_UNKNOWN),
-    "a claim that nobody knows": ([], Obstacle.VOLUME_UNKNOWN),
-    "a claim that waits for its pod": ([UNBOUND, WAITING], "spot-1"),
-    "a class of another zone": (
-        [UNBOUND, StorageClass("ssd", waits=True, terms=terms([(ZONE, "In", "b")]))],
-        Obstacle.VOLUME_ZONE,
-    ),
-    "a claim that is being bound": ([UNBOUND, StorageClass("ssd")], Obstacle.VOLUME_UNKNOWN),
-    "a class that nobody knows": ([UNBOUND], Obstacle.VOLUME_UNKNOWN),
-}
-
-
-@pytest.mark.parametrize(("volumes", "answer"), VOLUMES.values(), ids=VOLUMES)
-def test_a_pod_goes_only_where_its_volumes_can(volumes, answer):
-    assert where(make_pod_fact(claims=("data",)), spot(labels={ZONE: "a"}), *volumes) == answer
-
-
-@pytest.mark.parametrize("kind", ["PersistentVolumeClaim", "PersistentVolume", "StorageClass"])
-def test_volumes_that_could_not_be_read_are_not_nowhere(kind):
-    with_claim = make_pod_fact(claims=("data",))
-    assert where(with_claim, spot(labels={ZONE: "a"}), BOUND, IN_A, missing=(kind,)) is Obstacle.VOLUME_UNKNOWN
-    assert where(make_pod_fact(), spot(), missing=(kind,)) == "spot-1"
-
-
-# --- apart and spread --------------------------------------------------------------------------------------------
-
-
-def test_a_pod_that_wants_its_host_alone_goes_to_no_host_of_its_workload():
-    pod, sibling = make_pod_fact(1, apart_by=(HOST,)), make_pod_fact(2, node="spot-1")
-    assert where(pod, sibling, spot()) is Obstacle.APART
-    assert where(pod, sibling, spot(), spot("spot-2")) == "spot-2"
-    assert where(pod, make_pod_fact(2, node="spot-1", **OTHER), spot()) == "spot-1"
-    assert where(make_pod_fact(1), sibling, spot()) == "spot-1"
-
-
-def test_a_pod_that_wants_its_zone_alone_may_take_its_own_place_only_after_it_left():
-    in_a = regular("in-a", labels={ZONE: "a"})
-    pod = make_pod_fact(1, node="in-a", apart_by=(ZONE,))
-    near = [in_a, spot(labels={ZONE: "a"})]
-    assert where(pod, *near) is Obstacle.APART
-    assert where(pod, *near, leaving=True) == "spot-1"
-    assert where(pod, *near, make_pod_fact(2, node="in-a"), leaving=True) is Obstacle.APART
-
-
-def test_what_is_promised_stands_apart_too():
-    pods = [make_pod_fact(n, apart_by=(HOST,)) for n in range(2)]
-    ground = Ground.of(make_census(regular(), spot(), *pods), PLAIN)
-    assert ground.taking(pods[0], "spot-1").find(pods[1], Side.SPOT).obstacle is Obstacle.APART
-
-
-def test_a_pod_that_must_be_spread_goes_where_fewest_of_its_workload_are():
-    nodes = [spot("a-1", labels={ZONE: "a"}), spot("b-1", labels={ZONE: "b"}), spot("b-2", labels={ZONE: "b"})]
-    siblings = [make_pod_fact(2, node="a-1", requests=Resources()), make_pod_fact(3, node="b-2")]
-    assert where(make_pod_fact(1, spread_by=(HOST,)), *nodes, *siblings) == "b-1"
-    more = [*siblings, make_pod_fact(4, node="b-2")]
-    assert where(make_pod_fact(1, spread_by=(ZONE,)), *nodes, *more) == "a-1", "one in a, two in b"
-    assert where(make_pod_fact(1, spread_by=("rack",)), *nodes) is Obstacle.SPREAD_UNKNOWN
-
-
-# --- pools that can grow -----------------------------------------------------------------------------------------
-
-POOL = SpotPool("grown", marker=KARPENTER_SPOT, taints=(FOREIGN,))
-GROWS = {
-    "a plain pod": ({}, POOL, "grown"),
-    "a label of the marker": ({"node_selector": (("karpenter.sh/capacity-type", "spot"),)}, POOL, "grown"),
-    "a label that nobody declared": ({"node_selector": (("disk", "ssd"),)}, POOL, Obstacle.NO_SPOT_NODE),
-    "terms of the marker": ({"terms": (KARPENTER_SPOT,)}, POOL, "grown"),
-    "an empty term": ({"terms": ((),)}, POOL, Obstacle.NO_SPOT_NODE),
-    "its own architecture": ({"terms": terms([("kubernetes.io/arch", "In", "amd64")])}, POOL, Obstacle.NO_SPOT_NODE),
-    "a pool of another architecture": (
-        {},
-        SpotPool("arm", marker=(*KARPENTER_SPOT, Requirement("kubernetes.io/arch", "In", ("arm64",)))),
-        Obstacle.NO_SPOT_NODE,
-    ),
-    "a device": ({"extended": (("gpu", 1.0),)}, POOL, Obstacle.NO_SPOT_NODE),
-    "apart by host": ({"apart_by": (HOST,)}, POOL, "grown"),
-    "apart by zone": ({"apart_by": (ZONE,)}, POOL, Obstacle.NO_SPOT_NODE),
-    "a volume of a zone": ({"claims": ("data",)}, POOL, Obstacle.NO_SPOT_NODE),
-}
-
-
-@pytest.mark.parametrize(("needs", "pool", "answer"), GROWS.values(), ids=GROWS)
-def test_a_declared_pool_is_a_destination_by_what_is_declared_of_it(needs, pool, answer):
-    assert where(make_pod_fact(**needs), BOUND, IN_A, policy=Policy(spot_pools=(pool,))) == answer
-
-
-def test_a_pool_grows_only_where_no_live_node_fits_and_only_for_spot():
-    policy = Policy(spot_pools=(POOL,))
-    pod = make_pod_fact(requests=Resources(3.0, GIB))
-    assert where(pod, spot(), policy=policy) == "spot-1"
-    full = bound(7, requests=Resources(3.0, GIB))
-    assert found(pod, spot(), full, policy=policy) == Destination(pool="grown")
-    crowded = bound(8, "regular-1", requests=Resources(1.0, GIB))
-    assert where(pod, crowded, to=Side.REGULAR, policy=policy) is Obstacle.NO_ROOM
-
-
-def test_a_pool_behind_taints_is_closed_where_none_may_be_added():
-    namespace = Namespace("shop", {"scheduler.alpha.kubernetes.io/tolerationsWhitelist": "[]"})
-    policy = Policy(spot_pools=(POOL,))
-    assert where(make_pod_fact(), policy=policy, namespaces=(namespace,)) is Obstacle.NO_SPOT_NODE
-    assert where(make_pod_fact(), policy=policy, namespaces=(SHOP,)) == "grown"

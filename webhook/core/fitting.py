@@ -349,14 +349,12 @@ def _tenants(bound: Mapping[str, list[PodFact]], workloads: Workloads) -> dict[W
 
 def _promised(census: Census, in_flight: Iterable[InFlight], workloads: Workloads) -> Iterator[tuple[PodFact, str]]:
     """The pods that moves under way will bring, as far as they are not bound yet, with the nodes that were proven."""
-    moves = [move for move in in_flight if move.destination]
-    pods: defaultdict[WorkloadKey, list[PodFact]] = defaultdict(list)
-    wanted = {move.workload for move in moves}
+    moves = sorted((move for move in in_flight if move.destination), key=lambda move: move.number)
+    pods: dict[WorkloadKey | None, list[PodFact]] = {move.workload: [] for move in moves}
     for pod in sorted(census.pods, key=lambda pod: (pod.namespace, pod.name, pod.uid)) if moves else ():
-        key = _workload_of(pod, workloads)
-        if key is not None and key in wanted:
+        if (key := _workload_of(pod, workloads)) in pods:
             pods[key].append(pod)
-    for move in sorted(moves, key=lambda move: move.number):
+    for move in moves:
         of_it = pods[move.workload]
         if any(pod.node_name and pod.uid not in move.before for pod in of_it):
             continue

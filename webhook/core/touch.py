@@ -171,11 +171,10 @@ def _unsettled(case: _Case) -> Refused | None:
     rollout, wanted = case.fact.rollout, case.wanted
     if not wanted or not case.scaled:
         return Refused(Refusal.SCALED_TO_ZERO, "it has no replicas")
-    if rollout and case.fact.kind == "Deployment":
-        if rollout.strategy == "Recreate":
-            return Refused(Refusal.RECREATE, "its strategy is Recreate")
-        if rollout.paused:
-            return Refused(Refusal.PAUSED, "its rollout is paused")
+    if rollout and rollout.strategy == "Recreate":
+        return Refused(Refusal.RECREATE, "its strategy is Recreate")
+    if rollout and rollout.paused:
+        return Refused(Refusal.PAUSED, "its rollout is paused")
     if rollout and (why := _progress(case, rollout)):
         return Refused(Refusal.PROGRESSING, why)
     if case.available < wanted:
