@@ -5,7 +5,7 @@ millisecond at each look at the clock: as with real ones, no two readings are th
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 
@@ -109,7 +109,6 @@ class TinyCluster:
         self.budgets = []
         self.book = Control(heartbeat=NOW)
         self.version = 0
-        self.read_version = None
         self.happenings = []
         self.calls = []
         self.answers = {}
@@ -123,8 +122,13 @@ class TinyCluster:
     def add_node(self, name, side=Side.REGULAR, **fields):
         self.nodes[name] = make_node_fact(name, side, **fields)
 
-    def deploy(self, name="web", replicas=1, *, side=Side.SPOT, on=Side.REGULAR, namespace="shop", **fields):
-        """A Deployment whose verdict says ``side`` and whose pods run on nodes of ``on``, unstamped, for a day."""
+    def deploy(
+        self, name="web", replicas=1, *, side=Side.SPOT, on=Side.REGULAR, namespace="shop", spread=False, **fields
+    ):
+        """A Deployment whose verdict says ``side`` and whose pods run on nodes of ``on``, unstamped, for a day.
+
+        They share one node as long as it has room, unless they are ``spread``.
+        """
         key = WorkloadKey(namespace, "Deployment", name)
         verdict = fields.pop("verdict", make_verdict(key, side, transitions=1 if side is Side.SPOT else 2))
         fresh = msgspec.structs.replace(verdict, good_at=self.now, judged_at=self.now) if verdict else None
@@ -132,7 +136,8 @@ class TinyCluster:
         self.deployed[key] = made
         for _ in range(replicas):
             pod = self._pod(made, demand=None, decision="", cost=0)
-            node = next(n for n in self.nodes if self.side_of(n) is on and self._has_room(n))
+            open_to = [node for node in self.nodes if self.side_of(node) is on and self._has_room(node)]
+            node = min(open_to, key=lambda node: self._count(node) if spread else node)
             day = self.now - timedelta(days=1)
             self._set(
                 made, pod, node_name=node, phase="Running", ready=True, ready_at=day, created_at=day, started_at=day
@@ -362,24 +367,11 @@ class TinyCluster:
         self.after_call(name)
         return result or real
 
-    # ports.ControlBook and ports.Recorder
+    # ports.Recorder, and the book as one process has it
 
-    def control(self):
-        self.before_call("control")
-        self.read_version = self.version
-        return self.book
-
-    def swap(self, new):
-        self.before_call("swap")
-        if self.read_version != self.version:
-            self.read_version = None
-            raise ClusterConflict("written by somebody else", status=409)
-        # As the adapter: what is written is what can be read back.
-        self.book = msgspec.json.decode(msgspec.json.encode(new), type=Control)
-        self.version += 1
-        self.read_version = self.version
-        self.calls.append(("swap", self.book))
-        self.after_call("swap")
+    def connect(self):
+        """A ports.ControlBook of its own, as each process has."""
+        return Connection(self)
 
     def write_book(self, **changes):
         """Somebody else's write of the control object."""
@@ -388,6 +380,32 @@ class TinyCluster:
 
     def record(self, happening: Happening):
         self.happenings.append(happening)
+
+
+class Connection:
+    """Implements ports.ControlBook: what is swapped in must be over what was read through this very one."""
+
+    def __init__(self, cluster):
+        self._cluster = cluster
+        self._seen = None
+
+    def control(self):
+        self._cluster.before_call("control")
+        self._seen = self._cluster.version
+        return self._cluster.book
+
+    def swap(self, new):
+        cluster = self._cluster
+        cluster.before_call("swap")
+        seen, self._seen = self._seen, None
+        if seen != cluster.version:
+            raise ClusterConflict("written by somebody else", status=409)
+        # As the adapter: what is written is what can be read back.
+        cluster.book = msgspec.json.decode(msgspec.json.encode(new), type=Control)
+        cluster.version += 1
+        self._seen = cluster.version
+        cluster.calls.append(("swap", cluster.book))
+        cluster.after_call("swap")
 
 
 class Crash(BaseException):
@@ -419,7 +437,3 @@ def minutes(count):
 
 def unavailable(message="connection refused"):
     return ClusterUnavailable(message)
-
-
-def later(at: datetime, **delta):
-    return at + timedelta(**delta)
