@@ -199,7 +199,7 @@ CONTROLS = st.builds(
     finished=st.lists(
         st.builds(Finished, workload=KEYS, began_at=MOMENTS, ended_at=MOMENTS, note=WORDS), max_size=2
     ).map(tuple),
-    spot=st.builds(SpotHealth, peak_at=st.none() | MOMENTS, unwell_at=st.none() | MOMENTS, unwell_why=WORDS),
+    spot=st.builds(SpotHealth, looked_at=st.none() | MOMENTS, unwell_at=st.none() | MOMENTS, unwell_why=WORDS),
     paused=st.none() | st.builds(Pause, at=MOMENTS, by=WORDS, reason=WORDS),
     hold=st.none() | st.builds(Hold, holder=WORDS, until=MOMENTS),
 )

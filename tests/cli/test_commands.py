@@ -22,7 +22,10 @@ from webhook.cli import root
 from webhook.cli.common import FORMATS, STRUCTURED
 from webhook.cli.root import COMMANDS, run
 from webhook.core.model import BatchRun, Side, WorkloadKey
+from webhook.core.moves import Finished, Outcome
+from webhook.core.policy import Move
 from webhook.jobs.monitor import MonitorReport, SideChange
+from webhook.jobs.mover import MoveReport
 from webhook.wire.snapshot import encode_document
 
 DEMO = "examples/demo.snapshot.json"
@@ -290,6 +293,32 @@ def test_explain_prints_as_it_was_agreed(cli, tmp_path, output):
     assert text == golden.read_text()
 
 
+def _moves():
+    """One of everything that a run tells of moves."""
+    started = builders.make_move(
+        WorkloadKey("shop", "Deployment", "web"), pod="web-1", node="regular-1", destination="spot-1"
+    )
+    ended = Finished(
+        3,
+        WorkloadKey("shop", "Deployment", "api"),
+        "uid-api",
+        Move.EVICT,
+        Side.REGULAR,
+        builders.NOW,
+        builders.NOW,
+        Outcome.STRAYED,
+        landed_on="spot-2",
+        note="its replacement was bound to the other side",
+    )
+    return MoveReport(
+        started=(started,),
+        finished=(ended,),
+        in_flight=(started,),
+        considered={"dwell": 2, "settled": 7, "starts": 1},
+        missed_admissions=1,
+    )
+
+
 @pytest.mark.parametrize("output", FORMATS)
 def test_a_run_of_the_monitor_prints_as_it_was_agreed(capsys, output):
     from webhook.cli.monitor import _print
@@ -305,6 +334,7 @@ def test_a_run_of_the_monitor_prints_as_it_was_agreed(capsys, output):
         unknown_reasons={"no-samples": 1},
         changes=(change,),
         missing_kinds=("CronJob",),
+        moves=_moves(),
     )
     _print(report, output, dry_run=True)
     text = capsys.readouterr().out

@@ -23,7 +23,7 @@ FACTS = {
     "numbered": 7,
     "moves": (make_move(WEB),),
     "disruptions": (Disruption(at=NOW, to=Side.SPOT, workload=str(WEB)),),
-    "spot": SpotHealth(ready=1, total=3, peak=3, unwell_at=NOW, unwell_why="2 of 3 gone"),
+    "spot": SpotHealth(ready=1, total=3, unwell_at=NOW, unwell_why="2 of 3 gone"),
 }
 JUMPED = Tally(due=100, measured=100, idle=80)
 

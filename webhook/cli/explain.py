@@ -23,11 +23,13 @@ from webhook.cli.common import (
     rows,
 )
 from webhook.core import consent, rules, spotpool
-from webhook.core.model import BatchRun, Signal, Value, Workload
+from webhook.core.model import BatchRun, Memory, Signal, Value, Workload, WorkloadKey
 from webhook.core.outlook import to_active, to_spot
 from webhook.core.patch import Operation
+from webhook.core.planning import Consideration, plan
 from webhook.core.rehearsal import Rehearsal, rehearse
 from webhook.core.sanity import Alarm
+from webhook.core.scene import Scene, World
 from webhook.core.snapshot import Snapshot
 from webhook.core.words import ALARMS, MEANING
 
@@ -48,6 +50,8 @@ class Explanation(Value, frozen=True, omit_defaults=False):
     good_at: datetime | None
     signals: tuple[Signal, ...]
     runs: tuple[BatchRun, ...]
+    memory: Memory
+    move: Consideration | None
     missing_for_spot: tuple[str, ...]
     missing_for_active: tuple[str, ...]
     judged_at: datetime | None
@@ -87,7 +91,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     if snapshot_file is not None:
         snapshot = read_snapshot(snapshot_file, config_file=config_file)
     else:
-        snapshot = capture_cluster(access, read_configuration(config_file))
+        snapshot = capture_cluster(access, read_configuration(config_file), with_census=True)
     found = find(workload, snapshot)
     explanation, rehearsal = explain(found, snapshot)
     if output in ("json", "yaml"):
@@ -122,6 +126,8 @@ def explain(workload: Workload, snapshot: Snapshot) -> tuple[Explanation, Rehear
         good_at=verdict.good_at if verdict else None,
         signals=verdict.signals if verdict else (),
         runs=verdict.runs if verdict else (),
+        memory=verdict.memory if verdict else Memory(),
+        move=considered(workload.key, snapshot),
         missing_for_spot=to_spot(verdict, idle, meta.policy.sides) if verdict else (),
         missing_for_active=to_active(verdict) if verdict else (),
         judged_at=verdict.judged_at if verdict else None,
@@ -140,6 +146,14 @@ def explain(workload: Workload, snapshot: Snapshot) -> tuple[Explanation, Rehear
     ), rehearsal
 
 
+def considered(key: WorkloadKey, snapshot: Snapshot) -> Consideration | None:
+    """What the next run would think of moving it; None where the snapshot was captured without what moves need."""
+    if snapshot.census is None or snapshot.control is None:
+        return None
+    world = World(scene=Scene(snapshot.census, snapshot), control=snapshot.control, now=snapshot.meta.captured_at)
+    return next((one for one in plan(world).considered if one.workload == key), None)
+
+
 def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> list[str]:
     """The page that people read."""
     e, now = explanation, explanation.captured_at
@@ -154,6 +168,7 @@ def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> 
         f"evidence   {e.evidence}: {printable(e.reason)}",
         f"as of      {now:%Y-%m-%d %H:%M:%S}Z; {freshness}",
         *([f"alarm      {e.alarm}: {ALARMS[e.alarm]}; nobody turns to spot until that is over"] if e.alarm else []),
+        *_moves(e),
         *([f"rule       {printable(e.consent.rule)}, the first that matches it"] if e.consent.rule else []),
         "",
     ]
@@ -196,6 +211,18 @@ def background(workload: Workload, snapshot: Snapshot, rehearsal: Rehearsal) -> 
         *(f"{name:<14} {printable(text)}" for name, text in facts.items()),
         *(["", "patch:", *patch] if patch else []),
     ]
+
+
+def _moves(e: Explanation) -> list[str]:
+    """Whether its running pods would be moved now, when that is looked at again, and what its last moves taught."""
+    lines = []
+    if e.move:
+        again = "the monitor's next run" if e.move.until is None else f"in {render.span(e.move.until - e.captured_at)}"
+        lines = [f"moves      {e.move.code}: {printable(e.move.reason)}", f"next check {again}"]
+    if e.memory.last_outcome:
+        misses = f"{e.memory.misses} in a row came to nothing" if e.memory.misses else "none in a row came to nothing"
+        lines.append(f"last move  {e.memory.last_outcome}; {misses}")
+    return lines
 
 
 def _listed(heading: str, items: tuple[str, ...]) -> list[str]:
