@@ -7,13 +7,15 @@ import urllib.error
 import urllib.request
 from datetime import timedelta
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.builders import NOW, idle_shop_snapshot, make_verdict
+from tests.builders import NOW, idle_shop_snapshot, make_move, make_verdict
 from tests.parts.processes import wait_for
 from webhook.core.book import Book, Control
 from webhook.core.model import Side, WorkloadKey
+from webhook.core.moves import Outcome, Pause
 from webhook.jobs.ops import Ops, OpsServer
 from webhook.jobs.sync import SyncStatus
 
@@ -67,6 +69,26 @@ def test_metrics_tell_of_sync_of_the_monitor_and_of_the_server(status):
     assert sum(v for k, v in found.items() if k[0] == "spot_balancer_monitor_verdicts") == 2
     assert found["spot_balancer_server_up",] == 1
     assert found["spot_balancer_ready",] == 1
+
+
+def test_moves_are_counted_by_side_and_outcome_and_nobody_by_name(status):
+    control = msgspec.structs.replace(
+        status.book.control,
+        ended={"spot/moved": 7, "regular/no-capacity": 2},
+        moves=(make_move(WorkloadKey("shop", "Deployment", "web")),),
+        paused=Pause(at=NOW),
+        missed_admissions=3,
+    )
+    status.book = msgspec.structs.replace(status.book, control=control)
+    found = metrics(Ops(status, lambda: NOW))
+    assert found["spot_balancer_moves_total", "spot", "moved"] == 7
+    assert found["spot_balancer_moves_total", "regular", "no-capacity"] == 2
+    assert sum(key[0] == "spot_balancer_moves_total" for key in found) == 2 * len(Outcome)
+    assert found["spot_balancer_moves_in_flight",] == 1
+    assert found["spot_balancer_moves_paused",] == 1
+    assert found["spot_balancer_pods_created_unstamped",] == 3
+    assert found["spot_balancer_workloads_given_up",] == 0
+    assert not any("web" in key for key in found)
 
 
 def test_a_server_that_does_not_answer_costs_only_its_own_metrics(status):

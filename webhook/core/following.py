@@ -4,6 +4,7 @@ A plan may be seconds old when its turn comes, and a move of the book minutes: s
 whether it has a place, is looked at again right before.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
@@ -57,6 +58,7 @@ def stepped(control: Control, steps: Mapping[int, Next], *, now: datetime) -> Co
         control,
         moves=tuple(moves),
         finished=(*control.finished, *ended),
+        ended=dict(Counter(control.ended) + Counter(f"{one.to}/{one.outcome}" for one in ended)),
         disruptions=(*control.disruptions, *more),
     )
 

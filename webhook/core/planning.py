@@ -138,7 +138,7 @@ def plan(world: World) -> Plan:
         disruptions=tuple(chosen.disruptions),
         considered=tuple(sorted(considered, key=lambda one: one.workload)),
         freezes=world.freezes,
-        missed_admissions=sum(_missed(world, workload) for workload in workloads.values()),
+        missed_admissions=_all_missed(world),
     )
 
 
@@ -153,6 +153,7 @@ def refreshed(world: World) -> Control:
         disruptions=budget.expire(control.disruptions, world.policy.moves, now=world.now),
         spot=world.health,
         finished=control.finished[-KEPT_FINISHED:],
+        missed_admissions=_all_missed(world),
     )
 
 
@@ -384,6 +385,10 @@ def _begin(world: World, candidate: _Candidate, pod: PodFact, destination: str, 
         transition=verdict.transitions if verdict else 0,
         trim=candidate.trim,
     )
+
+
+def _all_missed(world: World) -> int:
+    return sum(_missed(world, workload) for workload in world.scene.snapshot.workloads.values())
 
 
 def _missed(world: World, workload: Workload) -> int:

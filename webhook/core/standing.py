@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from webhook.core import consent
+from webhook.core import badday, budget, consent
 from webhook.core.book import Control
-from webhook.core.consent import MAX_SPOT, Consent
+from webhook.core.consent import Consent
 from webhook.core.model import CapacityType, Side, Value, Workload, WorkloadKey
 from webhook.core.moves import MISSES, Finished, InFlight, Outcome, Step
 from webhook.core.policy import Limits, Mode, MovePolicy, Policy
@@ -166,7 +166,7 @@ def budget_left(
 
 def _left(control: Control, limits: Limits, to: Side, whole: int, *, now: datetime) -> BudgetLeft:
     used = sum(one.to is to and now - one.at < limits.window for one in control.disruptions)
-    limit = _amount(limits.per_cluster, whole)
+    limit = budget.amount(limits.per_cluster, whole)
     return BudgetLeft(
         to=to,
         window_seconds=limits.window.total_seconds(),
@@ -175,15 +175,6 @@ def _left(control: Control, limits: Limits, to: Side, whole: int, *, now: dateti
         used=used,
         left=max(0, limit - used),
     )
-
-
-def _amount(text: str, whole: int) -> int:
-    """A count as it is; a percent of ``whole``, rounded up."""
-    match = MAX_SPOT.fullmatch(text)
-    if match is None:
-        return 0
-    number = int(match[1])
-    return -(-whole * number // 100) if match[2] else number
 
 
 def _settle(workload: Workload, snapshot: Snapshot) -> Consent:
@@ -214,9 +205,8 @@ def _freezes(control: Control, policy: Policy, *, any_may: bool, now: datetime) 
     if control.sanity.alarm:
         reason = f"{control.sanity.alarm}: {control.sanity.reason}"
         yield Freeze(code="alarm", to=Side.SPOT, since=control.sanity.since, reason=reason)
-    unwell_at = control.spot.unwell_at
-    if unwell_at is not None and now - unwell_at < policy.moves.healthy_for:
-        yield Freeze(code="spot-unwell", to=Side.SPOT, since=unwell_at, reason=control.spot.unwell_why)
+    if why := badday.freeze(control.spot, policy.moves, now):
+        yield Freeze(code="spot-unwell", to=Side.SPOT, since=control.spot.unwell_at, reason=why)
 
 
 def _sides(snapshot: Snapshot, settled: Mapping[WorkloadKey, Consent]) -> tuple[SideCount, ...]:

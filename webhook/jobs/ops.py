@@ -25,8 +25,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from webhook.core import badday
 from webhook.core.book import Book
-from webhook.core.model import CapacityType
+from webhook.core.learning import has_given_up
+from webhook.core.model import CapacityType, Side
+from webhook.core.moves import Outcome
 from webhook.core.sanity import Alarm, Sanity
 from webhook.core.selftest import Code, SelfTest
 from webhook.core.shares import over_share
@@ -177,6 +180,7 @@ class _Metrics(Collector):
         yield _gauge("sync_kinds_missing", "Kinds that may not be read.", len(status.missing))
         if status.snapshot is not None:
             yield from snapshot_metrics(status.snapshot, now)
+            yield from _trouble_metrics(status.snapshot, status.book, now)
         if status.book.control.heartbeat is not None:
             age = (now - status.book.control.heartbeat).total_seconds()
             yield _gauge("monitor_heartbeat_age_seconds", "Since the monitor last finished a run.", age)
@@ -186,12 +190,28 @@ class _Metrics(Collector):
             for alarm in Alarm:
                 alarms.add_metric([alarm.value], status.book.control.sanity.alarm is alarm)
             yield alarms
+        yield from move_metrics(status.book)
         verdicts = GaugeMetricFamily(
             "spot_balancer_monitor_verdicts", "Workloads in the book.", labels=["side", "evidence"]
         )
         for labels, count in sorted(_verdicts(status.book).items()):
             verdicts.add_metric(labels, count)
         yield verdicts
+
+
+def move_metrics(book: Book) -> Iterator[Metric]:
+    """Of the mover, by what the book says; every outcome there is, so that an alert can tell "none" from "unknown"."""
+    control = book.control
+    ended = CounterMetricFamily("spot_balancer_moves", "Moves that ended.", labels=["to", "outcome"])
+    for side in Side:
+        for outcome in Outcome:
+            ended.add_metric([side.value, outcome.value], control.ended.get(f"{side}/{outcome}", 0))
+    yield ended
+    yield _gauge("moves_in_flight", "Moves under way.", len(control.moves))
+    yield _gauge("moves_paused", "1 while a person has paused moves.", control.paused is not None)
+    yield _gauge(
+        "pods_created_unstamped", "Pods created while the webhook could not be asked.", control.missed_admissions
+    )
 
 
 def _finding_metrics(tested: SelfTest | None, now: datetime) -> Iterator[Metric]:
@@ -206,6 +226,15 @@ def _finding_metrics(tested: SelfTest | None, now: datetime) -> Iterator[Metric]
         age = (now - tested.tested_at).total_seconds()
         yield _gauge("prometheus_self_test_age_seconds", "Since Prometheus was last tested.", age)
     yield found
+
+
+def _trouble_metrics(snapshot: Snapshot, book: Book, now: datetime) -> Iterator[Metric]:
+    """Who is not moved any more, and why nobody goes to spot."""
+    moves = snapshot.meta.policy.moves
+    given_up = sum(has_given_up(verdict.memory, moves) for verdict in book.verdicts.values())
+    yield _gauge("workloads_given_up", "Workloads whose moves came to nothing too often.", given_up)
+    unwell = bool(badday.freeze(book.control.spot, moves, now))
+    yield _gauge("spot_unwell", "1 while nothing moves to spot because of its nodes.", unwell)
 
 
 def snapshot_metrics(snapshot: Snapshot, now: datetime) -> Iterator[Metric]:
