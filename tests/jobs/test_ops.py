@@ -81,8 +81,8 @@ def test_moves_are_counted_by_side_and_outcome_and_nobody_by_name(status):
     )
     status.book = msgspec.structs.replace(status.book, control=control)
     found = metrics(Ops(status, lambda: NOW))
-    assert found["spot_balancer_moves_total", "spot", "moved"] == 7
-    assert found["spot_balancer_moves_total", "regular", "no-capacity"] == 2
+    assert found["spot_balancer_moves_total", "moved", "spot"] == 7
+    assert found["spot_balancer_moves_total", "no-capacity", "regular"] == 2
     assert sum(key[0] == "spot_balancer_moves_total" for key in found) == 2 * len(Outcome)
     assert found["spot_balancer_moves_in_flight",] == 1
     assert found["spot_balancer_moves_paused",] == 1
