@@ -8,12 +8,16 @@ Each must find what was drawn.
 The peer asks for nothing but the peaks of CPU and network, two queries for each workload by its pods' exact names, one
 after the other; it is given the names, and neither judges nor writes. All its queries are asked, none is scaled up.
 A cluster of a tenth of the size stands beside for the number of queries.
+
+At the end a run that may move: three thousand workloads rest by then, so it begins as many moves as one run may. There is
+no controller in this cluster, so what is measured is all of a move that the monitor itself does in such a run: it proves
+the places, announces, waits for the webhook to follow, looks again and asks for the replicas.
 """
 
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +32,7 @@ from bench import monitor_data as data
 from bench import scale_world as world
 from bench.monitor_feed import Feed
 from bench.scale_plane import cluster
+from tests.parts.plane import ControlPlane
 from tests.parts.processes import ManagedProcess, wait_for
 from webhook.settings import PrometheusSettings
 
@@ -36,14 +41,14 @@ DEADLINE_S = 60
 """For each query, in the place of the default: a slow one is a figure, and not the end of the benchmark."""
 PEER_ROUNDS = 3
 SMALL = world.Size(world.NODES // 10, world.DEPLOYMENTS // 10)
-SECONDS, MEBIBYTES = 10.0, 300.0
+SECONDS, SECONDS_MOVING, MEBIBYTES = 10.0, 15.0, 300.0
 PEER = "two queries per workload, exact pod names; no cluster read, nothing judged or written"
 
 
 class Parts(NamedTuple):
     """What a run talks to. ``query_log`` is what Prometheus tells of queries, ``feed`` what it is told."""
 
-    kubeconfig: Path
+    plane: ControlPlane
     prometheus: str
     query_log: Path
     feed: Feed
@@ -73,7 +78,30 @@ def rows(rounds: int, progress: Callable[[str], None]) -> list[dict[str, Any]]:
             runs.append(run(full, world.FULL))
             if number < min(rounds, PEER_ROUNDS):
                 peer.append(_one_by_one(full))
-    return list(_table(runs, few, peer))
+        progress("a run that moves")
+        moved, calls = moving(full)
+    return [*_table(runs, few, peer), *_move_rows(moved, calls)]
+
+
+def _move_rows(moved: Run, calls: int) -> Iterator[dict[str, Any]]:
+    """What a run costs that begins moves."""
+    begun = len(moved.report["moves"]["started"])
+    if not begun or moved.report["moves"]["problem"]:
+        raise RuntimeError(f"no move began: {moved.report['moves']}")
+    size = f"{world.DEPLOYMENTS:,} workloads, {world.PODS:,} pods, {begun} moves begun"
+    yield _row(f"monitor: a run with moves, s ({size})", moved.seconds, unit="s") | {
+        "goal": f"at most {SECONDS_MOVING:g} s",
+        "met": moved.seconds <= SECONDS_MOVING,
+    }
+    yield _row(f"monitor: peak memory of a run with moves, MiB ({size})", moved.peak_mib, unit="MiB") | {
+        "goal": f"at most {MEBIBYTES:g} MiB",
+        "met": moved.peak_mib <= MEBIBYTES,
+    }
+    most = LISTS + A_MOVE * begun
+    yield _row(f"monitor: calls of the API server in a run with moves ({size})", calls, unit="calls") | {
+        "goal": f"at most {LISTS} for the lists and {A_MOVE} a move: {most}",
+        "met": calls <= most,
+    }
 
 
 @contextmanager
@@ -92,16 +120,52 @@ def parts(size: world.Size, progress: Callable[[str], None]) -> Iterator[Parts]:
             Feed(url, data.metrics(now, size), since=now) as feed,
             cluster(now, progress, size) as plane,
         ):
-            yield Parts(plane.admin_kubeconfig, url, log, feed)
+            yield Parts(plane, url, log, feed)
 
 
-def run(on: Parts, size: world.Size, *flags: str) -> Run:
+MOVING = {
+    "mode": "move",
+    "spotTaints": ["karpenter.sh/capacity-type=spot:NoSchedule"],
+    # Long enough to announce and to ask; the rest would only wait for a controller that is not there.
+    "moves": {"runSeconds": 8},
+}
+READ_AND_WRITTEN = frozenset(
+    {
+        *("nodes", "pods", "namespaces", "replicasets", "deployments", "statefulsets", "jobs", "cronjobs"),
+        *("poddisruptionbudgets", "horizontalpodautoscalers", "resourcequotas", "persistentvolumeclaims"),
+        *("persistentvolumes", "storageclasses", "configmaps", "events"),
+    }
+)
+LISTS, A_MOVE = 80, 8
+
+
+def moving(on: Parts, size: world.Size = world.FULL) -> tuple[Run, int]:
+    """A run that may move, and how many calls of the API server it took."""
+    before = _calls(on)
+    found = run(on, size, config=MOVING)
+    return found, _calls(on) - before
+
+
+def _calls(on: Parts) -> int:
+    """Calls so far, watches not counted: the API server's own of these kinds are all watches."""
+    text = on.plane.api("GET", "/metrics")["text"]
+    rows = (line for line in text.splitlines() if line.startswith("apiserver_request_total{"))
+    return sum(round(float(row.rsplit(" ", 1)[1])) for row in rows if _is_counted(row))
+
+
+def _is_counted(row: str) -> bool:
+    resource = row.partition('resource="')[2].partition('"')[0]
+    return resource in READ_AND_WRITTEN and 'verb="WATCH"' not in row
+
+
+def run(on: Parts, size: world.Size, *flags: str, config: Mapping[str, Any] | None = None) -> Run:
     """The program once, to its end. Raises RuntimeError where it fails or finds other than what was drawn."""
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        config, told, output = folder / "config.json", folder / "told.json", folder / "report.json"
-        config.write_text(json.dumps({"prometheus": {"url": on.prometheus, "deadlineSeconds": DEADLINE_S}}))
-        access = ["--config", str(config), "--kubeconfig", str(on.kubeconfig), "-n", "default"]
+        file, told, output = folder / "config.json", folder / "told.json", folder / "report.json"
+        prometheus = {"url": on.prometheus, "deadlineSeconds": DEADLINE_S}
+        file.write_text(json.dumps({"prometheus": prometheus, **(config or {})}))
+        access = ["--config", str(file), "--kubeconfig", str(on.plane.admin_kubeconfig), "-n", "default"]
         launcher = [sys.executable, "-I", "-S", measured.__file__, str(told), str(output)]
         line = [*launcher, sys.executable, "-m", "webhook", "monitor", *access, "-o", "json", *flags]
         process = ManagedProcess("monitor", line, log=folder / "monitor.log")
