@@ -15,13 +15,19 @@ def command(name):
     return cli.get_command(click.Context(cli), name)
 
 
-@pytest.mark.parametrize("name", ["server", "sync", "monitor"])
-def test_every_flag_of_the_chart_exists(name):
-    subcommand, *arguments = containers(render())[name]["args"]
-    found = command(subcommand)
-    assert found is not None, subcommand
-    options = {word for parameter in found.params for word in (*parameter.opts, *parameter.secondary_opts)}
-    assert {word for word in arguments if word.startswith("--")} <= options
+@pytest.mark.parametrize("values_file", CI_VALUES, ids=lambda file: file.stem)
+def test_every_flag_of_the_chart_exists(values_file):
+    for container in containers(render(values_file=values_file)).values():
+        subcommand, *arguments = container["args"]
+        found = command(subcommand)
+        assert found is not None, subcommand
+        options = {word for parameter in found.params for word in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word for word in arguments if word.startswith("--")} <= options
+
+
+def test_one_of_the_values_files_has_the_monitor_loop():
+    rendered = [containers(render(values_file=file))["monitor"]["args"] for file in CI_VALUES]
+    assert any("--loop" in arguments for arguments in rendered)
 
 
 @pytest.mark.parametrize("values_file", CI_VALUES, ids=lambda file: file.stem)
