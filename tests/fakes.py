@@ -186,8 +186,9 @@ class TinyCluster:
 
     def advance(self, seconds):
         end = self.now + timedelta(seconds=seconds)
+        self.settle()
         while self.now < end:
-            self.now = min(end, self.now + timedelta(seconds=1))
+            self.now = min(end, self.now + timedelta(seconds=1)) if self._is_starting() else end
             self.settle()
 
     def settle(self):
@@ -196,6 +197,10 @@ class TinyCluster:
             self._replicate(made)
             for pod in made.active:
                 self._place(made, pod)
+
+    def _is_starting(self):
+        """Whether anything changes by time alone."""
+        return any(pod.node_name and not pod.ready for made in self.deployed.values() for pod in made.active)
 
     def _replicate(self, made):
         while len(made.active) < made.asked:

@@ -256,12 +256,10 @@ def _cleared(view: View, fact: ControllerFact) -> Next:
 
 
 def _clearing(view: View, _: ControllerFact) -> Next:
+    """However long it takes: nobody else would ever free them."""
     pending = [pod for pod in view.pending_on_demand if pod.uid in view.move.wrong]
     if not pending:
         return _over(view, view.move.outcome or Outcome.STOPPED)
-    if view.waited:
-        note = f"{len(pending)} pod(s) are still Pending with our demand"
-        return _over(view, view.move.outcome or Outcome.STOPPED, note)
     return view.stay(evict(pending))
 
 
