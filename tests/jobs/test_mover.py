@@ -627,3 +627,22 @@ def test_a_budget_lets_no_more_begin_whatever_came_of_the_moves():
     assert len(stamps) == 6
     window = limits.window
     assert all(sum(at <= other < at + window for other in stamps) <= 2 for at in stamps)
+
+
+def test_a_run_that_has_no_time_left_begins_nothing_and_says_so():
+    """What is announced holds new pods to a demand: not without the time to go on with it."""
+    shop = TinyCluster()
+    shop.deploy("web")
+    report = mover.run(deps_of(shop), shop.world(), ends_by=shop.now - timedelta(seconds=1))
+    assert report.problem == "judging took so long that no time was left for moves"
+    assert report.started == ()
+    assert shop.book.moves == ()
+
+
+def test_a_run_ends_when_the_next_may_begin():
+    shop = TinyCluster(start_seconds=60.0)
+    shop.deploy("web")
+    ends_by = shop.now + timedelta(seconds=7)
+    mover.run(deps_of(shop), shop.world(), ends_by=ends_by)
+    assert shop.now <= ends_by + timedelta(seconds=1)
+    assert len(shop.book.moves) == 1

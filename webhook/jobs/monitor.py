@@ -14,7 +14,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -44,6 +44,8 @@ _NEVER_JUDGED = frozenset({"DaemonSet", "Node"})
 UNREACHED = frozenset({"unreachable", "deadline", "tls", "auth", "redirect", "busy"})
 """Codes of a usage problem that a self-test would only find again, at the cost of another deadline."""
 _TRIES = 5
+_LONGEST_RUN = timedelta(seconds=48)
+"""A CronJob's run is killed after fifty; where judging takes most of that, moves get the rest."""
 _MOST_EVENTS = 100
 
 
@@ -116,12 +118,13 @@ def run_once(  # noqa: PLR0913 - the four ports, the policy and the clock
 
     A dry run decides the same and writes nothing.
     """
-    report, scene = _judge_once(cluster, usage, book, policy, clock, dry_run=dry_run)
     if mover is None:
-        return report
+        return _judge_once(cluster, usage, book, policy, clock, dry_run=dry_run)[0]
+    ends_by = clock() + _LONGEST_RUN
+    report, scene = _judge_once(cluster, usage, book, policy, clock, dry_run=dry_run)
     _tell_changes(report, scene, mover, dry_run=dry_run)
     world = World(scene=scene, control=Control(), now=report.finished_at)
-    return msgspec.structs.replace(report, moves=move(mover, world, dry_run=dry_run))
+    return msgspec.structs.replace(report, moves=move(mover, world, dry_run=dry_run, ends_by=ends_by))
 
 
 def _judge_once(  # noqa: PLR0913 - as above

@@ -67,17 +67,17 @@ class MoveReport(Value, frozen=True, omit_defaults=False):
     problem: str = ""
 
 
-def run(deps: MoverDeps, world: World, *, dry_run: bool = False) -> MoveReport:
-    """Move for at most ``run_seconds``. Raises ClusterError where the book cannot be read, or nothing be begun in it.
+def run(deps: MoverDeps, world: World, *, dry_run: bool = False, ends_by: datetime | None = None) -> MoveReport:
+    """Move for at most ``run_seconds``, and not beyond ``ends_by``, when the next run may begin.
 
-    A dry run considers the same and writes nothing, whoever else moves at this moment.
+    Raises ClusterError where the book cannot be read, or nothing be begun in it. A dry run considers the same and writes nothing, whoever else moves at this moment.
     """
     control, now = deps.book.control(), deps.clock()
     if dry_run:
         # This run is itself the sign of life that one which writes would have left in the book.
         plan = planning.plan(world.at(msgspec.structs.replace(control, heartbeat=now), now))
         return _report(plan, control, started=plan.starts, refused=tuple(_rehearse(deps, world, plan.starts)))
-    return _Run(deps, world, control).through()
+    return _Run(deps, world, control, ends_by=ends_by).through()
 
 
 def _report(  # noqa: PLR0913 - what a report is made of, by name
@@ -150,10 +150,11 @@ class _Look(NamedTuple):
 class _Run:
     """The control object as it is in the book, and what this run waits for."""
 
-    def __init__(self, deps: MoverDeps, world: World, control: Control) -> None:
+    def __init__(self, deps: MoverDeps, world: World, control: Control, *, ends_by: datetime | None) -> None:
         self._deps, self._world, self._control = deps, world, control
         self._policy: MovePolicy = world.policy.moves
-        self._ends_at = deps.clock() + timedelta(seconds=self._policy.run_seconds)
+        ends_at = deps.clock() + timedelta(seconds=self._policy.run_seconds)
+        self._ends_at = ends_at if ends_by is None else min(ends_at, ends_by)
         self._looks: dict[int, _Look] = {}
         """By number of the move."""
         self._answers: dict[int, tuple[Action, Result]] = {}
@@ -190,6 +191,9 @@ class _Run:
                 return None
             plan = planning.plan(self._world.at(self._control, self._deps.clock()))
             if not (plan.starts or self._control.moves) or not self._deps.may_write():
+                return plan
+            if self._deps.clock() >= self._ends_at:
+                self._problem = "judging took so long that no time was left for moves"
                 return plan
             until = self._ends_at + _HOLD_MARGIN
             try:
