@@ -27,13 +27,19 @@ from webhook.jobs.mover import MoverDeps
 
 pytestmark = pytest.mark.slow
 
-LIMITS = Limits(window=minutes(10), per_run="2", per_cluster="3", per_namespace="9", per_workload="1", per_node="9")
+LIMITS = Limits(window=minutes(5), per_run="2", per_cluster="3", per_namespace="9", per_workload="1", per_node="9")
 RETURNS = Limits(window=minutes(1), per_run="9", per_cluster="2", per_namespace="9", per_workload="1", per_node="9")
 MOVES = MovePolicy(
-    to_spot=LIMITS, to_regular=RETURNS, dwell=minutes(20), canary=minutes(2), patience=minutes(4), backoff=minutes(5)
+    to_spot=LIMITS,
+    to_regular=RETURNS,
+    dwell=minutes(20),
+    canary=minutes(2),
+    patience=minutes(4),
+    backoff=minutes(5),
+    healthy_for=minutes(5),
 )
 POLICY = Policy(mode=Mode.MOVE, sides=SidePolicy(idle_runs_to_spot=2), moves=MOVES)
-NAMES = ("a", "b", "c", "d")
+NAMES = ("a", "b", "c")
 JUDGED = {
     "idle": Judgement(evidence=Evidence.IDLE, reason="rests", code=Code.IDLE, measured=True),
     "active": Judgement(evidence=Evidence.ACTIVE, reason="works", code=Code.ACTIVE, measured=True),
@@ -77,7 +83,7 @@ class MoverModel(RuleBasedStateMachine):
         self.starts = {}
         self.unwell_at = None
 
-    @initialize(replicas=st.lists(st.integers(1, 3), min_size=4, max_size=4), evict_only=st.booleans())
+    @initialize(replicas=st.lists(st.integers(1, 3), min_size=3, max_size=3), evict_only=st.booleans())
     def deploy(self, replicas, evict_only):
         for name, count in zip(NAMES, replicas, strict=True):
             annotations = {"spot-balancer.io/move": "evict"} if evict_only and name in "ab" else {}
@@ -86,12 +92,21 @@ class MoverModel(RuleBasedStateMachine):
                 max_unavailable="1" if name == "a" else "25%",
             )  # fmt: skip
             self.evidence[name] = "idle"
+        for _ in range(12):
+            self.minute()
 
     # --- what happens to it
 
     @rule(name=st.sampled_from(NAMES), evidence=st.sampled_from(["idle", "idle", "active", "unknown"]))
     def turn(self, name, evidence):
         self.evidence[name] = evidence
+
+    @rule(name=st.sampled_from(NAMES), awake=st.integers(1, 4), resting=st.integers(3, 9))
+    def wake_and_rest(self, name, awake, resting):
+        for evidence, count in (("active", awake), ("idle", resting)):
+            self.evidence[name] = evidence
+            for _ in range(count):
+                self.minute()
 
     @rule(blind=st.booleans())
     def lose_prometheus(self, blind):
@@ -123,6 +138,30 @@ class MoverModel(RuleBasedStateMachine):
 
         self.town.before_call = other
         self.minute(disturbed=True)
+
+    @rule(at=st.integers(5, 12), side=st.sampled_from(Side))
+    def lose_room(self, at, side):
+        """In the middle of what is under way no pod fits any more, and one of each that moves dies."""
+        calls = []
+
+        def cordon(name):
+            calls.append(name)
+            if len(calls) == at:
+                self.cordon(side, True)
+                for move in self.town.book.moves:
+                    self.kill_a_pod(move.workload.name)
+
+        self.town.before_call = cordon
+        self.minute(disturbed=True)
+
+    @rule(side=st.sampled_from(Side))
+    def make_room(self, side):
+        self.cordon(side, False)
+
+    def cordon(self, side, closed):
+        for name, fact in self.town.nodes.items():
+            if self.town.side_of(name) is side:
+                self.town.nodes[name] = msgspec.structs.replace(fact, unschedulable=closed)
 
     @rule(
         name=st.sampled_from(["scale", "evict"]),
@@ -310,13 +349,15 @@ class MoverModel(RuleBasedStateMachine):
             wanted[move.workload] = (
                 min(wanted[move.workload], move.replicas) if raised(town, move) else wanted[move.workload]
             )
-        for _ in range(60):
+        still = 0
+        for _ in range(120):
+            begun = len(self.starts)
             self.minute()
-        begun = len(self.starts)
-        for _ in range(10):
-            self.minute()
-        assert len(self.starts) - begun <= 0 or self.waits(), "moves go on though nothing happens any more"
-        assert not town.book.moves or self.waits()
+            still = 0 if town.book.moves or len(self.starts) > begun else still + 1
+            if still > MOVES.dwell / minutes(1) + 5:
+                break
+        else:
+            assert self.waits(), "moves go on though nothing happens any more"
         for made in town.deployed.values():
             assert made.replicas == wanted[made.key], f"{made.key} is left with {made.replicas}"
             assert not [pod for pod in made.active if not pod.node_name and "/required/" in pod.decision]

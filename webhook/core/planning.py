@@ -24,6 +24,7 @@ from webhook.core.model import Memory, Side, Value, Workload, WorkloadKey
 from webhook.core.moves import Disruption, InFlight, Step
 from webhook.core.policy import Mode, MovePolicy, SpotWish
 from webhook.core.policy import Move as Way
+from webhook.core.proving import Proofs
 from webhook.core.refusals import REMEDY
 from webhook.core.scene import Scene, World
 from webhook.core.steps import generation_of
@@ -131,11 +132,14 @@ def plan(world: World) -> Plan:
             candidates.append(found)
         elif found is not None:
             considered.append(found)
-    chosen = _Chooser(world)
-    considered += [chosen.take(candidate) for candidate in sorted(candidates, key=lambda one: one.order)]
+    starts, disruptions = list[InFlight](), list[Disruption]()
+    if candidates:
+        chosen = _Chooser(world)
+        considered += [chosen.take(candidate) for candidate in sorted(candidates, key=lambda one: one.order)]
+        starts, disruptions = chosen.starts, chosen.disruptions
     return Plan(
-        starts=tuple(chosen.starts),
-        disruptions=tuple(chosen.disruptions),
+        starts=tuple(starts),
+        disruptions=tuple(disruptions),
         considered=tuple(sorted(considered, key=lambda one: one.workload)),
         freezes=world.freezes,
         missed_admissions=_all_missed(world),
@@ -261,7 +265,7 @@ class _Chooser:
         self._number = world.control.numbered
         self._ledger = Ledger.of(budget.expire(world.control.disruptions, world.policy.moves, now=world.now))
         self._wholes = {side: _wholes(world, side) for side in Side}
-        self._ground = world.ground
+        self._proofs = Proofs(world.ground)
         self._uids = sum(map(_uids, world.control.moves))
         self.starts: list[InFlight] = []
         self.disruptions: list[Disruption] = []
@@ -282,7 +286,7 @@ class _Chooser:
             if pod.needs in proven:
                 continue
             proven.add(pod.needs)
-            found = self._ground.find(pod, candidate.to, leaving=candidate.way is not Way.SURGE)
+            found = self._proofs.find(pod, candidate.to, leaving=candidate.way is not Way.SURGE)
             if isinstance(found, Destination):
                 return self._start(candidate, pod, found, cost, ledger)
             said = _nowhere(found)
@@ -312,7 +316,8 @@ class _Chooser:
     ) -> Consideration:
         move = _begin(self._world, candidate, pod, found.node, self._number + 1)
         self._number, self._uids = move.number, self._uids + _uids(move)
-        self._ledger, self._ground = ledger, self._ground.taking(pod, found.node)
+        self._ledger = ledger
+        self._proofs.take(pod, found.node)
         self.starts.append(move)
         self.disruptions += cost
         where = found.node or f"a node that pool {found.pool} is to grow"
