@@ -1,7 +1,8 @@
 """A cluster of a few nodes in memory, with what acts on it: ReplicaSets, a scheduler, kubelets, admission, the book.
 
 It implements the ports that the mover works through. Time moves only by `sleep` and `advance`, but for a
-millisecond at each look at the clock: as with real ones, no two readings are the same.
+millisecond at each look at the clock: as with real ones, no two readings are the same. It is long because it plays
+all parts but the mover's.
 """
 
 from dataclasses import dataclass, field
@@ -333,7 +334,7 @@ class TinyCluster:
         made, pod = next(found, (None, None))
 
         def do():
-            if pod is None:
+            if pod is None or pod.uid not in made.pods:
                 return Result(answer=Answer.GONE)
             if pod.uid != uid:
                 return Result(answer=Answer.CONFLICT, note="the UID in the precondition differs")

@@ -1,4 +1,7 @@
-"""Who moves next and why everybody else stays: each code by a test of its own, order, budgets, and what a plan never does."""
+"""Who moves next and why everybody else stays: each code, order, budgets, and what a plan never does.
+
+It is long because each code that anybody may be told has a test of its own.
+"""
 
 import random
 from datetime import timedelta

@@ -1,4 +1,7 @@
-"""A surge, step by step: what each looks at, what it then asks for, and how it ends whoever else has a hand in it."""
+"""A surge, step by step: what each looks at, what it then asks for, and how it ends whoever else has a hand in it.
+
+It is long because every row of each table is a case of its own.
+"""
 
 from datetime import timedelta
 

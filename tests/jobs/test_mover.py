@@ -1,4 +1,7 @@
-"""The mover against a small cluster: what is written before what, who may write, and what is left when it is killed."""
+"""The mover against a small cluster: what is written before what, who may write, and what is left when it is killed.
+
+It is long because each way in which the world around a move goes wrong has a test of its own.
+"""
 
 from contextlib import suppress
 from datetime import timedelta

@@ -63,14 +63,16 @@ class Town(TinyCluster):
         return self.now
 
     def _call(self, name, do, key, *arguments, dry_run):
-        made = self.deployed.get(key)
-        before = made.available if made else 0
-        result = super()._call(name, do, key, *arguments, dry_run=dry_run)
-        if made and not dry_run:
+        def watched():
+            made = self.deployed.get(key)
+            before = made.available if made else 0
+            result = do()
             self.settle()
-            if made.available < before:
-                self.taken.append((self.now, made.key, name, made.available, before))
-        return result
+            if made and made.available < before:
+                self.taken.append((key, name, made.available, before))
+            return result
+
+        return super()._call(name, do if dry_run else watched, key, *arguments, dry_run=dry_run)
 
 
 class MoverModel(RuleBasedStateMachine):
@@ -78,6 +80,7 @@ class MoverModel(RuleBasedStateMachine):
         super().__init__()
         self.town = Town()
         self.evidence = {}
+        self.wanted = {}
         self.blind = False
         self.seen_calls = 0
         self.starts = {}
@@ -91,7 +94,7 @@ class MoverModel(RuleBasedStateMachine):
                 name, count, verdict=None, namespace="shop", spread=True, annotations=annotations,
                 max_unavailable="1" if name == "a" else "25%",
             )  # fmt: skip
-            self.evidence[name] = "idle"
+            self.evidence[name], self.wanted[name] = "idle", count
         for _ in range(12):
             self.minute()
 
@@ -111,6 +114,14 @@ class MoverModel(RuleBasedStateMachine):
     @rule(blind=st.booleans())
     def lose_prometheus(self, blind):
         self.blind = blind
+
+    @rule(name=st.sampled_from(NAMES))
+    def go_blind_on_the_way_back(self, name):
+        self.evidence[name] = "active"
+        self.minute()
+        self.blind = True
+        self.minute()
+        self.minute()
 
     @rule(count=st.integers(1, 4))
     def pass_minutes(self, count):
@@ -139,18 +150,18 @@ class MoverModel(RuleBasedStateMachine):
         self.town.before_call = other
         self.minute(disturbed=True)
 
-    @rule(at=st.integers(5, 12), side=st.sampled_from(Side))
-    def lose_room(self, at, side):
-        """In the middle of what is under way no pod fits any more, and one of each that moves dies."""
+    @rule(name=st.sampled_from(NAMES), at=st.integers(3, 8))
+    def lose_room_on_the_way_back(self, name, at):
+        """Once its move is under way no pod fits on regular nodes any more, and one of its own dies."""
         calls = []
 
-        def cordon(name):
-            calls.append(name)
+        def cordon(call):
+            calls.append(call)
             if len(calls) == at:
-                self.cordon(side, True)
-                for move in self.town.book.moves:
-                    self.kill_a_pod(move.workload.name)
+                self.cordon(Side.REGULAR, True)
+                self.kill_a_pod(name)
 
+        self.evidence[name] = "active"
         self.town.before_call = cordon
         self.minute(disturbed=True)
 
@@ -185,6 +196,7 @@ class MoverModel(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), replicas=st.integers(0, 4))
     def scale(self, name, replicas):
         self.made(name).write(replicas=replicas)
+        self.wanted[name] = replicas
         self.town.settle()
 
     @rule()
@@ -327,7 +339,7 @@ class MoverModel(RuleBasedStateMachine):
 
     def our_own_hand_leaves_as_many_available_as_must_be(self):
         while self.town.taken:
-            _, key, name, left, before = self.town.taken.pop()
+            key, name, left, before = self.town.taken.pop()
             made = self.town.deployed[key]
             moves = [move for move in self.starts.values() if move.workload == key]
             wanted = moves[-1].replicas if moves else made.replicas
@@ -344,11 +356,6 @@ class MoverModel(RuleBasedStateMachine):
         town.answers.clear()
         town.write_book(paused=None, sanity=Sanity())
         self.blind = False
-        wanted = {made.key: made.replicas for made in town.deployed.values()}
-        for move in town.book.moves:
-            wanted[move.workload] = (
-                min(wanted[move.workload], move.replicas) if raised(town, move) else wanted[move.workload]
-            )
         still = 0
         for _ in range(120):
             begun = len(self.starts)
@@ -359,7 +366,7 @@ class MoverModel(RuleBasedStateMachine):
         else:
             assert self.waits(), "moves go on though nothing happens any more"
         for made in town.deployed.values():
-            assert made.replicas == wanted[made.key], f"{made.key} is left with {made.replicas}"
+            assert made.replicas == self.wanted[made.key.name], f"{made.key} is left with {made.replicas}"
             assert not [pod for pod in made.active if not pod.node_name and "/required/" in pod.decision]
         self.no_budget_is_ever_overdrawn()
         self.our_own_hand_leaves_as_many_available_as_must_be()
@@ -367,10 +374,6 @@ class MoverModel(RuleBasedStateMachine):
     def waits(self):
         """Whether a move came to nothing and is tried again now and then: that goes on for a day."""
         return any(made.verdict.memory.misses for made in self.town.deployed.values())
-
-
-def raised(town, move):
-    return move.way is Move.SURGE and town.deployed[move.workload].replicas == move.replicas + 1
 
 
 MoverModel.TestCase.settings = settings(

@@ -8,7 +8,7 @@ out by the mover, which looks again right before it acts.
 """
 
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -22,7 +22,7 @@ from webhook.core.consent import Consent
 from webhook.core.fitting import Destination, Why
 from webhook.core.model import Memory, Side, Value, Workload, WorkloadKey
 from webhook.core.moves import Disruption, InFlight, Step
-from webhook.core.policy import Mode, MovePolicy, SpotWish
+from webhook.core.policy import Mode, MovePolicy
 from webhook.core.policy import Move as Way
 from webhook.core.proving import Proofs
 from webhook.core.refusals import REMEDY
@@ -159,6 +159,10 @@ def refreshed(world: World) -> Control:
         finished=control.finished[-KEPT_FINISHED:],
         missed_admissions=_all_missed(world),
     )
+
+
+def _all_missed(world: World) -> int:
+    return sum(map(world.scene.missed, world.scene.snapshot.workloads.values()))
 
 
 def stop_reason(world: World) -> tuple[str, str] | None:
@@ -390,20 +394,3 @@ def _begin(world: World, candidate: _Candidate, pod: PodFact, destination: str, 
         transition=verdict.transitions if verdict else 0,
         trim=candidate.trim,
     )
-
-
-def _all_missed(world: World) -> int:
-    return sum(_missed(world, workload) for workload in world.scene.snapshot.workloads.values())
-
-
-def _missed(world: World, workload: Workload) -> int:
-    """Pods that were created while nobody stamped them, of a workload whose pods are stamped."""
-    settled, verdict = world.scene.consents[workload.key], workload.verdict
-    if settled.mode is Mode.OBSERVE or not settled.handled or verdict is None or verdict.since is None:
-        return 0
-    if verdict.transitions == 0 or settled.spot is not SpotWish.AUTO:
-        return 0
-    # What came within a minute of the turn was admitted by what the server knew until then.
-    since = verdict.since + timedelta(minutes=1)
-    pods = world.scene.pods.get(workload.key, ())
-    return sum(not pod.decision and pod.created_at is not None and pod.created_at > since for pod in pods)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from webhook.core import badday, consent, learning, owners
@@ -15,7 +15,7 @@ from webhook.core.consent import Consent
 from webhook.core.fitting import Ground
 from webhook.core.model import CapacityType, Memory, Side, Workload, WorkloadKey
 from webhook.core.moves import Finished, InFlight, Live, SpotHealth
-from webhook.core.policy import Policy, SpotWish
+from webhook.core.policy import Mode, Policy, SpotWish
 from webhook.core.snapshot import Snapshot
 from webhook.core.steps import is_active, side_of
 from webhook.core.touch import Subject
@@ -107,6 +107,18 @@ class Scene:
             model = next((pod for pod in pods if pod.uid == move.pod_uid), pods[0] if pods else None)
             ground = ground.taking(model, move.destination) if model else ground
         return ground
+
+    def missed(self, workload: Workload) -> int:
+        """Pods that were created while nobody stamped them, of a workload whose pods are stamped."""
+        settled, verdict = self.consents[workload.key], workload.verdict
+        if settled.mode is Mode.OBSERVE or not settled.handled or verdict is None or verdict.since is None:
+            return 0
+        if verdict.transitions == 0 or settled.spot is not SpotWish.AUTO:
+            return 0
+        # What came within a minute of the turn was admitted by what the server knew until then.
+        since = verdict.since + timedelta(minutes=1)
+        pods = self.pods.get(workload.key, ())
+        return sum(not pod.decision and pod.created_at is not None and pod.created_at > since for pod in pods)
 
     def misplaced(self, key: WorkloadKey, side: Side) -> list[PodFact]:
         """Its pods on nodes of the other side."""
