@@ -97,7 +97,6 @@ def _run(  # noqa: PLR0913 - what a run is made of
     from webhook.adapters.verdict_book import ConfigMapBook  # noqa: PLC0415
 
     book = ConfigMapBook(api, access.namespace or api.namespace, access.book)
-    moves = may_move(configuration.policy)
     mover = MoverDeps(
         workloads=KubeWorkloads(api),
         book=book,
@@ -107,11 +106,9 @@ def _run(  # noqa: PLR0913 - what a run is made of
         holder=_holder(),
         may_write=may_write,
     )
-    cluster = Cluster(api, clock, constraints=moves)
+    cluster = Cluster(api, clock, constraints=may_move(configuration.policy))
     with _uncollected():
-        report = run_once(
-            cluster, usage, book, configuration.policy, clock, mover=mover if moves else None, dry_run=dry_run
-        )
+        report = run_once(cluster, usage, book, configuration.policy, clock, mover=mover, dry_run=dry_run)
     # After the book is written: a slow answer to it must not cost a run.
     if report.usage_code not in UNREACHED:
         probe_and_warn(usage, every_signal(configuration.policy), clock)

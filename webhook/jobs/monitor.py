@@ -116,13 +116,15 @@ def run_once(  # noqa: PLR0913 - the four ports, the policy and the clock
 ) -> MonitorReport:
     """Judge every workload once, write the book, and move by ``mover``, if there is one. Raises ClusterError.
 
-    A dry run decides the same and writes nothing.
+    Where the policy lets nothing be moved any more, what is under way by the book is still finished or undone. A dry run
+    decides the same and writes nothing.
     """
-    if mover is None:
-        return _judge_once(cluster, usage, book, policy, clock, dry_run=dry_run)[0]
     ends_by = clock() + _LONGEST_RUN
     report, scene = _judge_once(cluster, usage, book, policy, clock, dry_run=dry_run)
-    _tell_changes(report, scene, mover, dry_run=dry_run)
+    if mover is None or not (rules.may_move(policy) or mover.book.control().moves):
+        return report
+    if rules.may_move(policy):
+        _tell_changes(report, scene, mover, dry_run=dry_run)
     world = World(scene=scene, control=Control(), now=report.finished_at)
     return msgspec.structs.replace(report, moves=move(mover, world, dry_run=dry_run, ends_by=ends_by))
 

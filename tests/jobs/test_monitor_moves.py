@@ -1,0 +1,62 @@
+"""The monitor's run with a mover behind it: what a configuration that lets nothing move any more does to moves under way."""
+
+import msgspec
+import pytest
+
+from tests.fakes import TinyCluster, minutes
+from tests.jobs.test_mover import deps_of, run
+from webhook.core.book import Book
+from webhook.core.moves import Outcome, Step
+from webhook.core.policy import Mode
+from webhook.errors import UsageUnavailable
+from webhook.jobs import monitor
+
+
+class Whole:
+    """The book of a small cluster as the monitor reads and writes it, and Prometheus, which is away."""
+
+    def __init__(self, cluster):
+        self.cluster, self.connection = cluster, cluster.connect()
+        self.control, self.swap = self.connection.control, self.connection.swap
+
+    def read(self):
+        made = self.cluster.deployed.values()
+        return Book(control=self.cluster.book, verdicts={str(one.key): one.verdict for one in made if one.verdict})
+
+    def write(self, old, new):
+        for one in self.cluster.deployed.values():
+            one.verdict = new.verdicts[str(one.key)]
+        return 0
+
+    def sweep(self, _):
+        raise UsageUnavailable("refused", code="unreachable")
+
+
+def run_monitor(cluster):
+    whole = Whole(cluster)
+    return monitor.run_once(cluster, whole, whole, cluster.policy, cluster.clock, mover=deps_of(cluster))
+
+
+@pytest.mark.parametrize("mode", [Mode.INJECT, Mode.OBSERVE])
+def test_a_surge_is_undone_after_the_configuration_lets_nothing_move_any_more(mode):
+    cluster = TinyCluster(start_seconds=90.0)
+    web = cluster.deploy()
+    run(cluster)
+    assert (web.replicas, [move.step for move in cluster.book.moves]) == (2, [Step.RAISED])
+    cluster.policy = msgspec.structs.replace(cluster.policy, mode=mode)
+    for _ in range(3):
+        report = run_monitor(cluster)
+        cluster.advance(60)
+    assert (web.replicas, cluster.book.moves, cluster.book.surging) == (1, (), {})
+    assert [one.outcome for one in cluster.book.finished] in ([Outcome.STOPPED], [Outcome.MOVED])
+    assert sum(cluster.sides(web).values()) == 1
+    assert report.moves is None
+
+
+def test_where_nothing_may_move_and_nothing_is_under_way_the_mover_is_left_alone():
+    cluster = TinyCluster()
+    cluster.policy = msgspec.structs.replace(cluster.policy, mode=Mode.INJECT)
+    cluster.deploy()
+    cluster.advance(minutes(1).total_seconds())
+    assert run_monitor(cluster).moves is None
+    assert cluster.happenings == []
