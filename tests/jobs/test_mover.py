@@ -649,3 +649,38 @@ def test_a_run_ends_when_the_next_may_begin():
     mover.run(deps_of(shop), shop.world(), ends_by=ends_by)
     assert shop.now <= ends_by + timedelta(seconds=1)
     assert len(shop.book.moves) == 1
+
+
+def slow_book(cluster, *, swaps):
+    """The first writes of the book take four seconds each; whoever admits pods can follow only after it."""
+    written = []
+
+    def wait(name):
+        if name == "swap" and sum(one == "swap" for one, *_ in written) < swaps:
+            cluster.advance(4)
+
+    cluster.before_call = wait
+    cluster.after_call = lambda name: written.append((name, cluster.now, [move.step for move in cluster.book.moves]))
+    return written
+
+
+def test_a_replica_is_asked_for_only_after_the_announcement_was_written_for_as_long_as_it_takes_to_follow():
+    cluster = TinyCluster()
+    cluster.deploy()
+    written = slow_book(cluster, swaps=1)
+    run(cluster)
+    announced = next(at for name, at, steps in written if name == "swap" and steps == [Step.ANNOUNCED])
+    raising = next(at for name, at, steps in written if name == "swap" and steps == [Step.RAISING])
+    assert raising - announced >= cluster.policy.moves.settle
+
+
+def test_a_replica_is_taken_back_only_after_the_demand_was_for_as_long_as_it_takes_to_follow():
+    cluster = TinyCluster(start_seconds=600.0)
+    web = cluster.deploy()
+    run(cluster)
+    cluster.judge(web, Side.REGULAR)
+    written = slow_book(cluster, swaps=2)
+    run(cluster)
+    retracted = next(at for name, at, steps in written if name == "swap" and steps == [Step.RETRACTED])
+    undoing = next(at for name, at, steps in written if name == "swap" and steps == [Step.UNDOING])
+    assert undoing - retracted >= cluster.policy.moves.settle

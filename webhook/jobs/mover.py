@@ -198,6 +198,9 @@ class _Run:
             until = self._ends_at + _HOLD_MARGIN
             try:
                 self._swap(following.begun(self._control, plan, holder=self._deps.holder, until=until))
+                # From when it is written: planning and writing may have taken longer than anybody needs to follow.
+                at = self._deps.clock() + self._policy.settle
+                self._looks |= {move.number: _Look(at, _FIRST_WAIT) for move in plan.starts}
             except ClusterConflict:
                 if attempt == _MOST_CONFLICTS:
                     raise
@@ -294,8 +297,8 @@ class _Run:
         if step.move.step is before.step:
             self._wait_longer(before.number, now)
         else:
-            settle = self._policy.settle if following.settles(step.move) else timedelta()
-            self._looks[before.number] = _Look(now + max(_FIRST_WAIT, settle), _FIRST_WAIT)
+            settled = self._deps.clock() + self._policy.settle if following.settles(step.move) else now
+            self._looks[before.number] = _Look(max(now + _FIRST_WAIT, settled), _FIRST_WAIT)
 
     def _wait_longer(self, number: int, now: datetime) -> None:
         wait = min(self._looks[number].wait * 2, _LONGEST_WAIT)
