@@ -84,6 +84,10 @@ GOES_ON = {
         view(Step.REPLACING, without(THREE, "old-1"), replicas=3),
         (Step.REPLACING, None),
     ),
+    "but nobody waits for our demand while fewer serve than before": (
+        view(Step.REPLACING, (OLD[1], PENDING, changed(PENDING, name="newer", uid="newer")), replicas=3),
+        (Step.RETRACTED, None),
+    ),
     "and then one less is asked for": (
         view(Step.REPLACING, (OLD[1], LANDED, pod("newer", "s")), replicas=3),
         (Step.LOWERING, DOWN),

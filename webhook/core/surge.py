@@ -142,10 +142,16 @@ def _given_up(view: View) -> Next | None:
         return _retract(view, *why)
     if any(view.side(pod) not in (None, view.move.to) for pod in view.new):
         return _retract(view, Outcome.STRAYED, "the new pod was bound to the other side")
-    lost = set(view.move.before) - {pod.uid for pod in view.active}
-    if lost and view.pending_on_demand and view.move.step is Step.RAISED:
-        return _retract(view, Outcome.LOST_POD, "an old pod was lost while the new one was Pending")
+    if view.pending_on_demand and _lost_one(view):
+        return _retract(view, Outcome.LOST_POD, "a pod was lost while the new one was Pending")
     return _retract(view, Outcome.NO_CAPACITY, _why_late(view)) if view.waited else None
+
+
+def _lost_one(view: View) -> bool:
+    """Whether more than what is evicted is gone: whatever comes for it must not wait for our demand too."""
+    if view.move.step is Step.RAISED:
+        return not {pod.uid for pod in view.active}.issuperset(view.move.before)
+    return sum(pod.ready for pod in view.active) < view.move.replicas
 
 
 def _why_late(view: View) -> str:
