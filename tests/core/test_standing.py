@@ -99,6 +99,15 @@ def test_whatever_holds_moves_up_is_told_with_the_way_that_it_holds(control, pol
     assert all(freeze.reason for freeze in found.freezes)
 
 
+def test_a_miss_that_only_the_control_object_knows_of_counts_before_the_next_run_writes_it_down():
+    key = WorkloadKey("shop", "Deployment", "a")
+    left = make_workload("a", verdict=make_verdict(key, memory=Memory(misses=2, learnt=1)))
+    missed = finished(2, Outcome.NO_CAPACITY, "a", uid=left.uid)
+    assert stood(left, control=Control(**WELL, finished=(missed,))).given_up == ("shop/Deployment/a",)
+    of_another = finished(2, Outcome.NO_CAPACITY, "a", uid="its predecessor's")
+    assert stood(left, control=Control(**WELL, finished=(of_another,))).given_up == ()
+
+
 def test_who_is_given_up_is_named_and_who_has_a_try_left_is_not():
     key = WorkloadKey("shop", "Deployment", "a")
     out = make_workload("a", verdict=make_verdict(key, memory=Memory(misses=3)))

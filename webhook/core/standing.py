@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from webhook.core import badday, budget, consent
+from webhook.core import badday, budget, consent, learning
 from webhook.core.book import Control
 from webhook.core.consent import Consent
-from webhook.core.model import CapacityType, Side, Value, Workload, WorkloadKey
+from webhook.core.model import CapacityType, Memory, Side, Value, Workload, WorkloadKey
 from webhook.core.moves import MISSES, Finished, InFlight, Outcome, Step
 from webhook.core.policy import Limits, Mode, MovePolicy, Policy
 from webhook.core.policy import Move as Way
@@ -135,7 +135,7 @@ def stand(control: Control, snapshot: Snapshot, *, now: datetime) -> Standing:
         spot_nodes=len(spot_nodes),
         moves=underway(control),
         budgets=budget_left(control, policy.moves, wholes, now=now),
-        given_up=tuple(sorted(_given_up(snapshot))),
+        given_up=tuple(sorted(_given_up(control, snapshot))),
         finished=len(control.finished),
     )
 
@@ -237,10 +237,16 @@ def _share(namespace: str, workloads: list[Workload]) -> SpotShare:
     )
 
 
-def _given_up(snapshot: Snapshot) -> Iterator[str]:
-    attempts = snapshot.meta.policy.moves.attempts
+def _given_up(control: Control, snapshot: Snapshot) -> Iterator[str]:
+    """What the last run learnt too, which the next one writes down."""
+    moves = snapshot.meta.policy.moves
+    ended: defaultdict[tuple[WorkloadKey, str], list[Finished]] = defaultdict(list)
+    for one in control.finished:
+        ended[one.workload, one.uid].append(one)
     for key, workload in snapshot.workloads.items():
-        if workload.verdict and workload.verdict.memory.misses >= attempts:
+        before = workload.verdict.memory if workload.verdict else Memory()
+        memory = learning.learn(before, ended.get((key, workload.uid), ()), moves)
+        if learning.has_given_up(memory, moves):
             yield str(key)
 
 
