@@ -11,8 +11,10 @@ from tests.builders import NOW, make_move, make_verdict
 from tests.core.test_sanity import CALM, tallies
 from webhook.core import pausing, sanity
 from webhook.core.book import Control
+from webhook.core.learning import learn
 from webhook.core.model import Memory, Side, WorkloadKey
-from webhook.core.moves import Disruption, Pause, SpotHealth
+from webhook.core.moves import Disruption, Finished, Outcome, Pause, Peak, SpotHealth
+from webhook.core.policy import Move, MovePolicy
 from webhook.core.sanity import Alarm, Sanity, Tally
 
 HOUR = timedelta(hours=1)
@@ -23,7 +25,7 @@ FACTS = {
     "numbered": 7,
     "moves": (make_move(WEB),),
     "disruptions": (Disruption(at=NOW, to=Side.SPOT, workload=str(WEB)),),
-    "spot": SpotHealth(ready=1, total=3, unwell_at=NOW, unwell_why="2 of 3 gone"),
+    "spot": SpotHealth(ready=1, total=3, peaks=(Peak(NOW, 3),), unwell_at=NOW, unwell_why="2 of 3 gone"),
 }
 JUMPED = Tally(due=100, measured=100, idle=80)
 
@@ -98,7 +100,26 @@ def test_to_try_again_forgets_misses_and_backoff_and_neither_dwell_nor_canary():
     )
     verdict = make_verdict(WEB, memory=memory)
     kept = msgspec.structs.replace(memory, misses=0, not_before=None)
-    assert pausing.try_again(verdict) == msgspec.structs.replace(verdict, memory=kept)
+    assert pausing.try_again(verdict, ()) == msgspec.structs.replace(verdict, memory=kept)
+
+
+def missed(number, key=WEB, **fields):
+    facts = {"uid": f"uid-{key.name}", "way": Move.SURGE, "to": Side.SPOT, "outcome": Outcome.REVERTED}
+    return Finished(number=number, workload=key, began_at=NOW, ended_at=NOW, **(facts | fields))
+
+
+def test_a_miss_that_no_run_has_learnt_from_yet_is_forgotten_too_and_those_of_others_are_not():
+    verdict = make_verdict(WEB, memory=Memory(learnt=9, misses=1, last_outcome="reverted"))
+    ended = (
+        missed(10),
+        missed(11),
+        missed(12, uid="its predecessor's"),
+        missed(13, WorkloadKey("shop", WEB.kind, "api")),
+    )
+    tried_again = pausing.try_again(verdict, ended).memory
+    assert learn(tried_again, ended[:2], MovePolicy()) == tried_again
+    assert (tried_again.misses, tried_again.learnt) == (0, 11)
+    assert learn(tried_again, [missed(14)], MovePolicy()).misses > 0
 
 
 @given(st.builds(Pause, at=st.just(NOW), by=st.text(max_size=3), reason=st.text(max_size=3)))

@@ -15,6 +15,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from functools import cache
 from typing import TypeVar
 
 from webhook.core import rules
@@ -243,11 +244,13 @@ def _said(by_rule: T | None, by_default: T) -> tuple[T, Level]:
     return (by_default, Level.DEFAULT) if by_rule is None else (by_rule, Level.RULE)
 
 
+@cache
 def _member(words: type[W]) -> Callable[[str], W | None]:
     known: dict[str, W] = {word.value: word for word in words}
     return known.get
 
 
+@cache
 def _words(words: type[StrEnum]) -> str:
     return ", ".join(word.value for word in words)
 

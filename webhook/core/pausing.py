@@ -4,12 +4,14 @@ None of it takes back a fact. A resume does not end spot's bad days, forgets no 
 budget counts, and shortens no dwell: these say what happened, and a person's word does not undo it.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from webhook.core import sanity
 from webhook.core.book import Control
 from webhook.core.model import Verdict
-from webhook.core.moves import Pause
+from webhook.core.moves import Finished, Pause
 
 
 def pause(control: Control, word: Pause) -> Control:
@@ -30,7 +32,15 @@ def resume(control: Control) -> Control:
     return msgspec.structs.replace(control, paused=None, sanity=sanity.acknowledge(control.sanity))
 
 
-def try_again(verdict: Verdict) -> Verdict:
-    """The verdict without the misses that keep its workload from being moved; dwell and canary stay."""
-    memory = msgspec.structs.replace(verdict.memory, misses=0, not_before=None)
+def try_again(verdict: Verdict, finished: Iterable[Finished]) -> Verdict:
+    """The verdict without the misses that keep its workload from being moved; dwell and canary stay.
+
+    Misses among ``finished``, the control object's, that no run has learnt from yet would be counted by the next one:
+    they are passed over too.
+    """
+    mine = (one.number for one in finished if one.workload == verdict.key and one.uid == verdict.uid)
+    learnt = max(mine, default=0)
+    memory = msgspec.structs.replace(
+        verdict.memory, misses=0, not_before=None, learnt=max(verdict.memory.learnt, learnt)
+    )
     return msgspec.structs.replace(verdict, memory=memory)

@@ -63,7 +63,7 @@ def try_again(book: VerdictBook, name: str, *, tries: int = TRIES) -> Verdict | 
     verdict = old.verdicts.get(name)
     if verdict is None:
         return None
-    new = msgspec.structs.replace(old, verdicts=old.verdicts | {name: pausing.try_again(verdict)})
+    new = msgspec.structs.replace(old, verdicts=old.verdicts | {name: pausing.try_again(verdict, old.control.finished)})
     try:
         book.write(old, new)
     except ClusterConflict as exc:
