@@ -166,3 +166,13 @@ def test_a_missing_right_is_raised_for_no_waiting_mends_it(server, scene):
 def test_what_is_no_lease_is_no_reason_to_act(server, scene):
     server.fail("GET", OURS, Fault(200, body=b"[]"))
     assert not scene.all[0].lease.acquire_or_renew()
+
+
+def test_one_that_is_lost_while_it_is_asked_for_is_no_accident(server, scene):
+    api = KubeApi(lambda: Access(url=server.url))
+    lost = []
+    lease = Lease(api, "spot", "release-monitor", "monitor-9", lambda: (lost and lost.pop()(), NOW)[1])
+    assert lease.acquire_or_renew()
+    lost.append(lease.release)
+    lease.holds()
+    assert not lease.holds()

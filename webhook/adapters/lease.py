@@ -24,7 +24,7 @@ _SECONDS = 3.0
 
 
 class Lease:
-    """``Lease(api, namespace, name, holder, clock)``; ask ``holds`` before every write. One object is for one thread."""
+    """``Lease(api, namespace, name, holder, clock)``; ask ``holds`` before every write, from any thread; all else is for one."""
 
     def __init__(  # noqa: PLR0913 - where it is, whose it is, and until when
         self, api: KubeApi, namespace: str, name: str, holder: str, clock: Clock, *, duration: timedelta = DURATION
@@ -42,7 +42,9 @@ class Lease:
 
     def holds(self) -> bool:
         """Whether it is surely still ours; not any more once the clock was set back."""
-        return self._renewed_at is not None and _is_within(self._clock() - self._renewed_at, self._duration * _TRUSTED)
+        # Read once: the thread that renews may lose it between two looks.
+        renewed_at = self._renewed_at
+        return renewed_at is not None and _is_within(self._clock() - renewed_at, self._duration * _TRUSTED)
 
     def acquire_or_renew(self) -> bool:
         """Try once, every few seconds; whether it is ours now. Raises ClusterForbidden where the right is missing.
