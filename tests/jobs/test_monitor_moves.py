@@ -8,6 +8,7 @@ from tests.jobs.test_mover import deps_of, run
 from webhook.core.book import Book
 from webhook.core.moves import Outcome, Step
 from webhook.core.policy import Mode
+from webhook.core.sanity import Alarm, Sanity
 from webhook.errors import UsageUnavailable
 from webhook.jobs import monitor
 
@@ -32,9 +33,10 @@ class Whole:
         raise UsageUnavailable("refused", code="unreachable")
 
 
-def run_monitor(cluster):
+def run_monitor(cluster, *, dry_run=False):
     whole = Whole(cluster)
-    return monitor.run_once(cluster, whole, whole, cluster.policy, cluster.clock, mover=deps_of(cluster))
+    mover = deps_of(cluster)
+    return monitor.run_once(cluster, whole, whole, cluster.policy, cluster.clock, mover=mover, dry_run=dry_run)
 
 
 @pytest.mark.parametrize("mode", [Mode.INJECT, Mode.OBSERVE])
@@ -60,3 +62,14 @@ def test_where_nothing_may_move_and_nothing_is_under_way_the_mover_is_left_alone
     cluster.advance(minutes(1).total_seconds())
     assert run_monitor(cluster).moves is None
     assert cluster.happenings == []
+
+
+def test_a_dry_run_plans_on_the_doubt_that_it_found_itself(monkeypatch):
+    cluster = TinyCluster()
+    cluster.deploy(annotations={"spot-balancer.io/spot": "always"})
+    assert len(run_monitor(cluster, dry_run=True).moves.started) == 1
+    doubt = Sanity(alarm=Alarm.IDLE_JUMP, reason="a jump")
+    monkeypatch.setattr(monitor.sanity, "examine", lambda *_, **__: doubt)
+    dry, real = run_monitor(cluster, dry_run=True), run_monitor(cluster)
+    assert dry.moves.considered == real.moves.considered == {"frozen": 1}
+    assert dry.moves.frozen == real.moves.frozen != ()

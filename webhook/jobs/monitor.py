@@ -120,18 +120,18 @@ def run_once(  # noqa: PLR0913 - the four ports, the policy and the clock
     decides the same and writes nothing.
     """
     ends_by = clock() + _LONGEST_RUN
-    report, scene = _judge_once(cluster, usage, book, policy, clock, dry_run=dry_run)
+    report, world = _judge_once(cluster, usage, book, policy, clock, dry_run=dry_run)
     if mover is None or not (rules.may_move(policy) or mover.book.control().moves):
         return report
     if rules.may_move(policy):
-        _tell_changes(report, scene, mover, dry_run=dry_run)
-    world = World(scene=scene, control=Control(), now=report.finished_at)
+        _tell_changes(report, world.scene, mover, dry_run=dry_run)
     return msgspec.structs.replace(report, moves=move(mover, world, dry_run=dry_run, ends_by=ends_by))
 
 
 def _judge_once(  # noqa: PLR0913 - as above
     cluster: ClusterReader, usage: UsageSource, book: MonitorBook, policy: Policy, clock: Clock, *, dry_run: bool
-) -> tuple[MonitorReport, Scene]:
+) -> tuple[MonitorReport, World]:
+    """What was judged, and the world to move in: of the control object it has what this run found out."""
     census, old = cluster.census(), book.read()
     now = clock()
     sweeps = sweep_all(usage, policy, clock)
@@ -167,7 +167,7 @@ def _judge_once(  # noqa: PLR0913 - as above
         alarm_reason=whole_run.reason,
     )
     _tell(report)
-    return report, scene
+    return report, World(scene=scene, control=Control(heartbeat=finished, sanity=whole_run), now=finished)
 
 
 def _beat(book: MonitorBook, scene: Scene, whole_run: sanity.Sanity, now: datetime) -> int:

@@ -71,11 +71,13 @@ def run(deps: MoverDeps, world: World, *, dry_run: bool = False, ends_by: dateti
     """Move for at most ``run_seconds``, and not beyond ``ends_by``, when the next run may begin.
 
     Raises ClusterError where the book cannot be read, or nothing be begun in it. A dry run considers the same and writes nothing, whoever else moves at this moment.
+    It takes from the world whether the run as a whole is doubtful, for one that writes would have left that in the book.
     """
     control, now = deps.book.control(), deps.clock()
     if dry_run:
         # This run is itself the sign of life that one which writes would have left in the book.
-        plan = planning.plan(world.at(msgspec.structs.replace(control, heartbeat=now), now))
+        control = msgspec.structs.replace(control, heartbeat=now, sanity=world.control.sanity)
+        plan = planning.plan(world.at(control, now))
         return _report(plan, control, started=plan.starts, refused=tuple(_rehearse(deps, world, plan.starts)))
     return _Run(deps, world, control, ends_by=ends_by).through()
 
