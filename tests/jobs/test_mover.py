@@ -684,3 +684,49 @@ def test_a_replica_is_taken_back_only_after_the_demand_was_for_as_long_as_it_tak
     retracted = next(at for name, at, steps in written if name == "swap" and steps == [Step.RETRACTED])
     undoing = next(at for name, at, steps in written if name == "swap" and steps == [Step.UNDOING])
     assert undoing - retracted >= cluster.policy.moves.settle
+
+
+def late_pod(cluster, web, side):
+    """Lost and replaced by one that is admitted with the demand of a move that the server believes under way; no room."""
+    for name, fact in cluster.nodes.items():
+        if cluster.side_of(name) is side:
+            cluster.nodes[name] = msgspec.structs.replace(fact, unschedulable=True)
+    cluster.lose(web, next(iter(web.pods)))
+    made = cluster._pod(web, demand=side, decision=f"v1/{side}/required/1", cost=1)
+    cluster.advance(61)
+    return made
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_pod_that_got_the_demand_of_a_move_that_was_over_is_freed(side):
+    cluster = TinyCluster()
+    web = cluster.deploy(replicas=2, on=side, side=side)
+    late = late_pod(cluster, web, side)
+    assert web.pods[late.uid].node_name == ""
+    minute(cluster)
+    minute(cluster)
+    assert late.uid not in web.pods
+    assert all(pod.node_name for pod in web.active)
+    assert (web.replicas, cluster.book.moves, cluster.book.disruptions) == (2, (), ())
+    assert [one.outcome for one in cluster.book.finished] == [Outcome.STOPPED]
+    assert writes(cluster) == ["evict"]
+
+
+def test_but_not_while_moves_are_paused_nor_where_its_owner_demands_spot():
+    cluster = TinyCluster()
+    web = cluster.deploy(replicas=2, on=Side.SPOT, annotations={"spot-balancer.io/placement": "required"})
+    late_pod(cluster, web, Side.SPOT)
+    minute(cluster)
+    web.annotations = {}
+    cluster.write_book(paused=Pause(at=cluster.now))
+    minute(cluster)
+    assert writes(cluster) == []
+
+
+def test_a_dry_run_asks_whether_it_could_be_freed():
+    cluster = TinyCluster()
+    web = cluster.deploy(replicas=2, on=Side.SPOT)
+    late_pod(cluster, web, Side.SPOT)
+    report = run(cluster, dry_run=True)
+    assert ([move.step for move in report.started], report.refused) == ([Step.CLEARING], ())
+    assert writes(cluster) == []

@@ -152,7 +152,7 @@ def told(world: World, move: Finished) -> Iterator[Happening]:
         note = f"{which} was replaced by a pod on {move.landed_on}, by {move.way} in {took:.0f} s"
         yield happening(_TOLD[move.to], note, warning=False)
         return
-    note = f"the move of {move.pod} from {move.node} to {move.to} ended: {move.outcome}"
+    note = f"the move of {move.pod} from {move.node or 'no node'} to {move.to} ended: {move.outcome}"
     yield happening("MoveEnded", f"{note}; {move.note}" if move.note else note, warning=move.outcome in MISSES)
     memory = world.memory(move.workload)
     if move.outcome in MISSES and learning.has_given_up(memory, world.policy.moves):

@@ -9,11 +9,12 @@ out by the mover, which looks again right before it acts.
 
 from collections import defaultdict
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
 
-from webhook.core import badday, budget, fitting, learning, touch
+from webhook.core import badday, budget, fitting, learning, strays, touch
 from webhook.core.belonging import Belonging, belongs, room_on_spot
 from webhook.core.book import Control
 from webhook.core.budget import Ledger, Limit, Refusal, Wholes
@@ -126,20 +127,17 @@ def plan(world: World) -> Plan:
     """The moves to begin now. Deterministic, whatever the order of what was read."""
     considered, candidates = list[Consideration](), list[_Candidate]()
     workloads = world.scene.snapshot.workloads
+    chosen = _Chooser(world)
     for workload in workloads.values():
-        found = _consider(world, workload)
+        found = chosen.free(workload) or _consider(world, workload)
         if isinstance(found, _Candidate):
             candidates.append(found)
         elif found is not None:
             considered.append(found)
-    starts, disruptions = list[InFlight](), list[Disruption]()
-    if candidates:
-        chosen = _Chooser(world)
-        considered += [chosen.take(candidate) for candidate in sorted(candidates, key=lambda one: one.order)]
-        starts, disruptions = chosen.starts, chosen.disruptions
+    considered += [chosen.take(candidate) for candidate in sorted(candidates, key=lambda one: one.order)]
     return Plan(
-        starts=tuple(starts),
-        disruptions=tuple(disruptions),
+        starts=tuple(chosen.starts),
+        disruptions=tuple(chosen.disruptions),
         considered=tuple(sorted(considered, key=lambda one: one.workload)),
         freezes=world.freezes,
         missed_admissions=_all_missed(world),
@@ -268,11 +266,30 @@ class _Chooser:
         self._world = world
         self._number = world.control.numbered
         self._ledger = Ledger.of(budget.expire(world.control.disruptions, world.policy.moves, now=world.now))
-        self._wholes = {side: _wholes(world, side) for side in Side}
-        self._proofs = Proofs(world.ground)
         self._uids = sum(map(_uids, world.control.moves))
         self.starts: list[InFlight] = []
         self.disruptions: list[Disruption] = []
+
+    @cached_property
+    def _wholes(self) -> dict[Side, Wholes]:
+        """Counted only where somebody may go: in most minutes nobody does."""
+        return {side: _wholes(self._world, side) for side in Side}
+
+    @cached_property
+    def _proofs(self) -> Proofs:
+        return Proofs(self._world.ground)
+
+    def free(self, workload: Workload) -> Consideration | None:
+        """Evict its pods that wait for the demand of a move that is over; that costs no budget, for none of them runs."""
+        if stop_reason(self._world) or len(self._world.control.moves) + len(self.starts) >= _MOST_MOVES:
+            return None
+        move = strays.freeing(self._world, workload, self._number + 1)
+        if move is None:
+            return None
+        self._number, self._uids = move.number, self._uids + _uids(move)
+        self.starts.append(move)
+        reason = f"{len(move.wrong)} of its pods are evicted: {move.note}"
+        return Consideration(workload.key, "starts", reason, side=move.to, way=move.way, pod=move.pod)
 
     def take(self, candidate: _Candidate) -> Consideration:
         """Start a move of it, or say why not now: by its first pod that has a budget and a place."""

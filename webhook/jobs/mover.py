@@ -21,7 +21,7 @@ import msgspec
 from webhook.core import evicting, following, planning, surge
 from webhook.core.book import Control
 from webhook.core.model import Value
-from webhook.core.moves import Answer, Finished, InFlight, Live, Result
+from webhook.core.moves import Answer, Finished, InFlight, Live, Result, Step
 from webhook.core.planning import Plan, World
 from webhook.core.policy import Move as Way
 from webhook.core.policy import MovePolicy
@@ -117,6 +117,8 @@ def _rehearse(deps: MoverDeps, world: World, starts: Iterable[InFlight]) -> Iter
 
 
 def _first_write(move: InFlight, live: Live) -> Action:
+    if move.step is Step.CLEARING:
+        return Evict(pods=((move.pod, move.pod_uid),))
     match move.way:
         case Way.SURGE:
             return Scale(replicas=move.replicas + 1, resource_version=live.resource_version)
