@@ -22,6 +22,7 @@ from webhook.core.moves import Disruption, Finished, Outcome, Pause, Peak, SpotH
 from webhook.core.planning import Scene, World, plan
 from webhook.core.policy import Limits, Match, Mode, Move, MovePolicy, Policy, Rule, SpotPool, SpotWish
 from webhook.core.sanity import Alarm, Sanity
+from webhook.core.standing import stand
 
 HOUR = timedelta(hours=1)
 ROOMY = Limits(per_run="100", per_cluster="100", per_namespace="100", per_workload="100", per_node="100")
@@ -534,3 +535,16 @@ def test_the_longest_wait_is_told_and_no_longer_one():
     cluster = town()
     remember(cluster.deploy(), misses=9, not_before=NOW + LONGEST + minutes(1))
     assert told(cluster).code == "starts"
+
+
+def test_a_percent_is_of_what_may_be_moved_and_status_counts_the_same():
+    few = Limits(per_run="100", per_cluster="10%", per_namespace="100%", per_workload="100", per_node="100")
+    cluster = town(policy_of(to_spot=few, to_regular=few), regular=5, spot=5)
+    for number in range(10):
+        cluster.deploy(f"web-{number}")
+        cluster.deploy(f"system-{number}", namespace="kube-system", on=Side.SPOT)
+    cluster.deploy("looked-at", on=Side.SPOT, annotations={"spot-balancer.io/mode": "observe"})
+    world = cluster.world()
+    assert len(plan(world).starts) == 1
+    budgets = stand(world.control, world.scene.snapshot, now=world.now).budgets
+    assert [(one.to, one.whole, one.limit) for one in budgets] == [(Side.SPOT, 10, 1), (Side.REGULAR, 0, 0)]

@@ -380,7 +380,8 @@ def _wholes(world: World, side: Side) -> Wholes:
     workloads: dict[str, int] = {}
     for key, workload in world.scene.snapshot.workloads.items():
         settled = world.scene.consents[key]
-        if settled.mode is Mode.MOVE and settled.handled:
+        excluded = key.namespace in world.policy.excluded_namespaces
+        if settled.mode is Mode.MOVE and settled.handled and not excluded:
             count = 1 if side is Side.SPOT else workload.pods_on_spot
             cluster += count
             namespaces[key.namespace] += count

@@ -122,7 +122,9 @@ def stand(control: Control, snapshot: Snapshot, *, now: datetime) -> Standing:
     settled = {key: _settle(workload, snapshot) for key, workload in snapshot.workloads.items()}
     wholes = {
         Side.SPOT: sum(_may_be_moved(key, one, policy) for key, one in settled.items()),
-        Side.REGULAR: sum(workload.pods_on_spot for workload in snapshot.workloads.values()),
+        Side.REGULAR: sum(
+            snapshot.workloads[key].pods_on_spot for key, one in settled.items() if _may_be_moved(key, one, policy)
+        ),
     }
     spot_nodes = [node for node in snapshot.nodes.values() if node.capacity_type is CapacityType.SPOT]
     return Standing(
