@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tests.fakes import HOLDER, MOVING, CallCounter, Crash, TinyCluster, minutes, refuse, unavailable
-from webhook.core.model import Side, WorkloadKey
+from webhook.core.model import Memory, Side, WorkloadKey
 from webhook.core.moves import Answer, Finished, Hold, Outcome, Pause, Step
 from webhook.core.planning import plan
 from webhook.core.policy import Limits, Mode, Move, MovePolicy, Policy
@@ -730,3 +730,13 @@ def test_a_dry_run_asks_whether_it_could_be_freed():
     report = run(cluster, dry_run=True)
     assert ([move.step for move in report.started], report.refused) == ([Step.CLEARING], ())
     assert writes(cluster) == []
+
+
+def test_after_the_control_object_was_lost_moves_are_still_learnt_from():
+    cluster = TinyCluster()
+    web = cluster.deploy(side=Side.SPOT)
+    web.verdict = msgspec.structs.replace(web.verdict, memory=Memory(learnt=57))
+    run(cluster)
+    assert [one.number for one in cluster.book.finished] == [58]
+    assert cluster.book.numbered == 58
+    assert cluster.world().memory(web.key).canary_at is not None

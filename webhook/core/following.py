@@ -37,7 +37,7 @@ def begun(control: Control, found: Plan, *, holder: str, until: datetime) -> Con
     """The control object with the plan's moves in it, held by this run."""
     return msgspec.structs.replace(
         control,
-        numbered=control.numbered + len(found.starts),
+        numbered=max([control.numbered, *(move.number for move in found.starts)]),
         moves=(*control.moves, *found.starts),
         disruptions=(*control.disruptions, *found.disruptions),
         hold=Hold(holder=holder, until=until),

@@ -264,7 +264,7 @@ class _Chooser:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._number = world.control.numbered
+        self._number = max(world.control.numbered, _learnt(world))
         self._ledger = Ledger.of(budget.expire(world.control.disruptions, world.policy.moves, now=world.now))
         self._uids = sum(map(_uids, world.control.moves))
         self.starts: list[InFlight] = []
@@ -353,6 +353,12 @@ class _Chooser:
         if self._uids + named > _MOST_UIDS:
             return "the book has no room for one more move of so many pods while others are under way"
         return ""
+
+
+def _learnt(world: World) -> int:
+    """The highest number of a move that is remembered: where the control object was lost, its own count begins anew."""
+    verdicts = (workload.verdict for workload in world.scene.snapshot.workloads.values())
+    return max((verdict.memory.learnt for verdict in verdicts if verdict), default=0)
 
 
 def _uids(move: InFlight) -> int:
