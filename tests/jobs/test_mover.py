@@ -19,6 +19,8 @@ from webhook.jobs import mover
 from webhook.jobs.mover import MoverDeps
 
 ROOMY = Limits(per_run="100", per_cluster="100", per_namespace="100", per_workload="100", per_node="100")
+_MANY = {"per_run": "9", "per_cluster": "9", "per_namespace": "9", "per_workload": "9", "per_node": "9"}
+AMPLE = Policy(mode=Mode.MOVE, moves=MovePolicy(to_spot=Limits(**_MANY)))
 EVICTING = Policy(mode=Mode.MOVE, allowed_moves=(Move.EVICT,), moves=MovePolicy(to_spot=ROOMY, canary=timedelta()))
 
 
@@ -510,7 +512,7 @@ def test_a_budget_of_all_pods_is_never_passed_by():
 
 @pytest.mark.fault(54)
 def test_where_an_eviction_in_a_surge_is_refused_an_elder_goes_and_nobody_is_deleted():
-    cluster = TinyCluster()
+    cluster = TinyCluster(policy=AMPLE)
     web = cluster.deploy(replicas=2, spread=True)
     cluster.protect(web, 2)
     trust_no_costs(cluster)
@@ -523,7 +525,7 @@ def test_where_an_eviction_in_a_surge_is_refused_an_elder_goes_and_nobody_is_del
 
 
 def test_where_costs_are_not_read_the_pod_that_is_to_go_is_evicted_and_both_that_go_are_charged():
-    cluster = TinyCluster()
+    cluster = TinyCluster(policy=AMPLE)
     web = cluster.deploy(replicas=2, spread=True)
     trust_no_costs(cluster)
     minute(cluster)
@@ -532,6 +534,21 @@ def test_where_costs_are_not_read_the_pod_that_is_to_go_is_evicted_and_both_that
     assert (web.replicas, web.available, cluster.book.moves) == (2, 2, ())
     assert all_on(cluster, web, Side.SPOT)
     assert len(cluster.book.disruptions) == 2
+
+
+def test_a_surge_that_must_evict_waits_for_the_budget_with_one_replica_more():
+    """That is nobody's loss; a budget that is passed by is."""
+    cluster = TinyCluster()
+    web = cluster.deploy(replicas=2, spread=True)
+    trust_no_costs(cluster)
+    for _ in range(9):
+        minute(cluster)
+        assert len(cluster.book.disruptions) == 1
+        assert [move.step for move in cluster.book.moves] == [Step.RAISED]
+        assert (web.replicas, web.available) == (3, 3)
+    minute(cluster)
+    assert writes(cluster) == ["scale", "evict", "scale"]
+    assert (web.replicas, web.available) == (2, 2)
 
 
 def trust_no_costs(cluster):

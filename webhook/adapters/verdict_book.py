@@ -8,12 +8,14 @@ is read and swapped, once for each step of a move.
 
 import logging
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from webhook.adapters.kubeapi import KubeApi
 from webhook.adapters.reflector import Pace, Reflector, read_all
 from webhook.core.book import Book, Control
 from webhook.core.model import Verdict
+from webhook.core.moves import Pause
 from webhook.errors import ClusterConflict, ClusterError, ClusterNotFound, ClusterUnavailable
 from webhook.wire.book import SHARDS, Reading, decode_control, decode_shard, encode_control, encode_shards
 from webhook.wire.config_map import ConfigMap, config_maps, decode_config_map, encode_config_map
@@ -27,6 +29,12 @@ UNREADABLE = ".unreadable"
 """What cannot be read is kept under its key with this at the end, before it is written over."""
 LARGEST_BYTES = 1_000_000
 """A ConfigMap holds 1 MiB; the rest is for its metadata."""
+
+_UNREAD = Pause(
+    at=datetime.fromtimestamp(0, tz=UTC),
+    reason=f"the book's control object could not be read; what it said of moves is kept as {CONTROL}{UNREADABLE}",
+)
+"""Nobody knows what is under way and what was spent, so nothing begins before a person has looked."""
 
 Maps = Mapping[str, ConfigMap]
 
@@ -236,7 +244,7 @@ def _control(found: ConfigMap | None) -> Control:
         return decode_control(text)
     except (ValueError, RecursionError) as exc:
         log.error("the book's control object is unreadable", extra={"why": str(exc)})  # noqa: TRY400 - no trace needed
-        return Control()
+        return Control(paused=_UNREAD)
 
 
 def _is_readable(key: str, text: str) -> bool:

@@ -221,7 +221,7 @@ def _print_moves(moves: MoveReport, *, dry_run: bool) -> None:
     for refused in moves.refused:
         click.echo(f"refused: {refused}", err=True)
     if moves.problem:
-        click.echo(f"error: moves broke off: {moves.problem}; the next run goes on with them", err=True)
+        click.echo(f"error: moves: {moves.problem}; the next run goes on with what is under way", err=True)
 
 
 @contextmanager
@@ -229,12 +229,16 @@ def _renewing(lease: "Lease", stop: threading.Event) -> Iterator[None]:
     """Renew on a thread of its own: a run takes longer than the Lease lasts."""
 
     def renew() -> None:
-        while not stop.is_set():
-            try:
-                lease.acquire_or_renew()
-            except ClusterError as exc:
-                click.echo(f"error: no Lease: {exc}", err=True)
-            stop.wait(_RENEW_SECONDS)
+        try:
+            while not stop.is_set():
+                try:
+                    lease.acquire_or_renew()
+                except ClusterError as exc:
+                    click.echo(f"error: no Lease: {exc}", err=True)
+                stop.wait(_RENEW_SECONDS)
+        finally:
+            # A loop that nobody renews for would idle for ever; one that ends is started anew.
+            stop.set()
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)
     thread.start()

@@ -16,7 +16,7 @@ from webhook.core.book import Control
 from webhook.core.fitting import MEANING, Destination
 from webhook.core.model import Side
 from webhook.core.moves import MISSES, Disruption, Finished, Happening, Hold, InFlight, Live, Outcome, Step
-from webhook.core.planning import Plan, refused, stop_reason
+from webhook.core.planning import Plan, affords_one_more, refused, stop_reason
 from webhook.core.policy import Mode, MovePolicy
 from webhook.core.policy import Move as Way
 from webhook.core.scene import World
@@ -61,6 +61,15 @@ def stepped(control: Control, steps: Mapping[int, Next], *, now: datetime) -> Co
         ended=dict(Counter(control.ended) + Counter(f"{one.to}/{one.outcome}" for one in ended)),
         disruptions=(*control.disruptions, *more),
     )
+
+
+def charged(world: World, before: InFlight, after: InFlight | None) -> World:
+    """The world for the next move of the same tick, with what this one's step will cost."""
+    more = tuple(_one_more(before, after, world.now)) if after else ()
+    if not more:
+        return world
+    control = msgspec.structs.replace(world.control, disruptions=(*world.control.disruptions, *more))
+    return world.at(control, world.now)
 
 
 def _one_more(before: InFlight, after: InFlight, now: datetime) -> Iterator[Disruption]:
@@ -113,6 +122,7 @@ def situation(world: World, move: InFlight, live: Live) -> Situation:
         wanted=move.to if move.trim else belonging.side,
         stopped=stop_reason(world) is not None or settled.mode is not Mode.MOVE,
         refusal=_second_thoughts(world, move, live) if touches else "",
+        affords=move.step is not Step.RAISED or affords_one_more(world, move),
         by_cost=not any(one.outcome is Outcome.WRONG_VICTIM for one in world.control.finished),
     )
 

@@ -38,6 +38,7 @@ KEPT_FINISHED = 200
 _EPOCH = datetime.fromtimestamp(0, tz=UTC)
 _MOST_MOVES = 100
 """Under way at once: a run looks at each several times within its seconds."""
+_UNBOUNDED = "999999"
 _MOST_UIDS = 10_000
 """Of pods that the moves under way name: the book's control object holds no more than 1 MiB."""
 
@@ -325,7 +326,7 @@ class _Chooser:
         ledger, policy = self._ledger, self._world.policy.moves
         if candidate.way is Way.RESTART:
             # Who allows a restart lets all pods of a workload go, as its own strategy says; all else is held to.
-            policy = _without_share(policy, candidate.to)
+            policy = _limited(policy, candidate.to, per_workload="100%")
         for one in cost:
             if refusal := ledger.refuses(one, policy, self._wholes[candidate.to]):
                 return refusal
@@ -365,8 +366,19 @@ def _uids(move: InFlight) -> int:
     return len(move.before) + len(move.wrong)
 
 
-def _without_share(policy: MovePolicy, to: Side) -> MovePolicy:
-    limits = msgspec.structs.replace(budget.limits_of(policy, to), per_workload="100%")
+def affords_one_more(world: World, move: InFlight) -> bool:
+    """Whether a move under way may disrupt one pod more: by the cluster's and the namespace's budgets.
+
+    Those of workload and node were spent by the move itself, and all of it happens within them.
+    """
+    policy = _limited(world.policy.moves, move.to, per_workload=_UNBOUNDED, per_node=_UNBOUNDED)
+    ledger = Ledger.of(budget.expire(world.control.disruptions, policy, now=world.now))
+    more = Disruption(world.now, move.to, str(move.workload))
+    return ledger.refuses(more, policy, _wholes(world, move.to)) is None
+
+
+def _limited(policy: MovePolicy, to: Side, **limits_instead: str) -> MovePolicy:
+    limits = msgspec.structs.replace(budget.limits_of(policy, to), **limits_instead)
     return msgspec.structs.replace(policy, **{"to_spot" if to is Side.SPOT else "to_regular": limits})
 
 

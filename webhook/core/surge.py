@@ -6,7 +6,8 @@ step            goes on when
 ``announced``   the book was read by whoever admits pods: ask for N + 1
 ``raising``     the scale holds N + 1
 ``raised``      N + 1 are available and a new one is Ready on its side. If the ReplicaSet controller
-                can only take a pod of the wrong side, ask for N; else evict the one that is to go
+                can only take a pod of the wrong side, ask for N; else evict the one that is to go,
+                as soon as the budgets allow one pod more
 ``evicting``    that pod is gone; or a disruption budget refused: ask for N all the same
 ``replacing``   N + 1 are available again: ask for N
 ``lowering``    the scale holds N, and one pod went: see which
@@ -105,6 +106,9 @@ def _raised(view: View, fact: ControllerFact) -> Next:
         return view.to(Step.LOWERING, view.scale(view.move.replicas))
     if why := view.unwanted:
         return _retract(view, *why)
+    if not view.situation.affords:
+        # One replica more costs nobody anything, so it waits for the budget; then an elder goes all the same.
+        return view.to(Step.LOWERING, view.scale(view.move.replicas)) if view.waited else view.stay()
     chosen = view.leaving or wrong[0]
     evicting = view.to(Step.EVICTING, evict([chosen]))
     return _with(evicting, pod=chosen.name, pod_uid=chosen.uid, node=chosen.node_name)

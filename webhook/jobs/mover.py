@@ -269,7 +269,8 @@ class _Run:
             if not self._goes_on():
                 break
             try:
-                steps[move.number] = move, self._step(world, move)
+                steps[move.number] = move, (step := self._step(world, move))
+                world = following.charged(world, move, step.move)
             except ClusterError as exc:
                 self._broke_off(f"{move.workload} could not be read", exc)
                 self._wait_longer(move.number, now)
