@@ -1,0 +1,489 @@
+"""An in-memory cluster with a clock of its own: nodes, Deployments, and the controllers that work between them.
+
+Time moves only by `advance`, and jumps from one event to the next, so a quiet day costs nothing. All that
+happens by chance is drawn from one seed: the same calls in the same order give the same history.
+
+Who acts, and how late:
+
+=============  ======================================================================================
+Deployment     sees a change of its object after a controller's lag, and tells its ReplicaSet
+ReplicaSet     after another one creates what is missing, or deletes one by one whom its order allows
+webhook        decides on nodes and book as they were a sync's lag ago
+scheduler      binds after its own lag; what fits nowhere waits until a node or its room changes
+kubelet        reports a pod Ready after a time drawn from what its Deployment says
+status         the counts of a Deployment follow its pods after a lag
+=============  ======================================================================================
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from random import Random
+from typing import TypeVar
+
+import msgspec
+
+from webhook.core import inventory
+from webhook.core.book import Book, Control
+from webhook.core.budget import Wholes
+from webhook.core.census import Census, NodeFact, PodFact
+from webhook.core.constraints import Constraints
+from webhook.core.inventory import History, Seen
+from webhook.core.model import CapacityType, Namespace, Side, Value, Verdict, WorkloadKey
+from webhook.core.planning import Scene, World
+from webhook.core.policy import Mode, Policy
+from webhook.core.snapshot import Snapshot
+from webhook.core.spotpool import classify
+from webhook.core.steps import is_active
+from webhook.core.victims import possible_victims
+from webhook.simulation.admission import admit
+from webhook.simulation.objects import DeploymentSpec, DeploymentState, NodeSpec, NodeState, PodState
+from webhook.simulation.record import Availability, Booked, How, Record, Taken, floor_of
+from webhook.simulation.scheduling import choose
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+"""A Monday, midnight."""
+MOVING = Policy(mode=Mode.MOVE)
+_NOT_READY_SECONDS = 300.0
+"""Kubernetes' own toleration of a node that is not Ready; then its pods are deleted."""
+
+Range = tuple[float, float]
+T = TypeVar("T")
+
+
+class Lags(Value, frozen=True):
+    """How late each part acts, in seconds, between two bounds."""
+
+    sync: Range = (0.5, 2.0)
+    controller: Range = (0.05, 0.8)
+    scheduler: Range = (0.05, 0.5)
+    status: Range = (0.05, 0.8)
+    stop: Range = (0.5, 3.0)
+
+
+@dataclass(order=True, slots=True)
+class _Event:
+    at: float
+    number: int
+    act: Callable[[], None] = field(compare=False)
+
+
+class Cluster:
+    """The whole of it. What a run of the mover needs is made by ``webhook.simulation.api``."""
+
+    def __init__(
+        self, policy: Policy = MOVING, *, seed: int = 1, start: datetime = START, lags: Lags | None = None
+    ) -> None:
+        self.policy, self.record = policy, Record()
+        self.nodes: dict[str, NodeState] = {}
+        self.deployments: dict[WorkloadKey, DeploymentState] = {}
+        self._start, self._lags, self._rng = start, lags or Lags(), Random(seed)  # noqa: S311 - a history that can be told again
+        self._seconds, self._numbers, self._heap = 0.0, count(1), list[_Event]()
+        self._book, self.book_version = Book(), 0
+        self._books = deque([(0.0, self._book)])
+        self._node_views = deque[tuple[float, tuple[NodeFact, ...]]]([(0.0, ())])
+        self._seen: dict[WorkloadKey, Seen] = {}
+        self._pending: dict[str, PodState] = {}
+        self.changes = 0
+        """Counts what a look at the cluster could see: while it stands, every look gives the same."""
+
+    # --- time
+
+    def now(self) -> datetime:
+        """The cluster's clock; it never tells microseconds that nobody asked for."""
+        return self._start + timedelta(milliseconds=round(self._seconds * 1000))
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass. Also a `sleep`: what happens meanwhile happens, a second mover's run for instance."""
+        end = self._seconds + max(0.0, seconds)
+        while self._heap and self._heap[0].at <= end:
+            event = heapq.heappop(self._heap)
+            self._seconds = max(self._seconds, event.at)
+            event.act()
+        self._seconds = max(self._seconds, end)
+
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do ``act`` when so much time has passed."""
+        heapq.heappush(self._heap, _Event(self._seconds + seconds, next(self._numbers), act))
+
+    @property
+    def next_event_in(self) -> float | None:
+        """Seconds to what happens next by itself; None where nothing will."""
+        return self._heap[0].at - self._seconds if self._heap else None
+
+    def _after(self, lag: Range, act: Callable[[], None]) -> None:
+        self.later(self._rng.uniform(*lag), act)
+
+    # --- what an operator, a cloud or a tenant does
+
+    def add_node(self, spec: NodeSpec) -> None:
+        """A node joins, Ready."""
+        self.nodes[spec.name] = NodeState(spec.fact)
+        self._nodes_changed()
+
+    def remove_node(self, name: str) -> None:
+        """A node is taken away with all that runs on it, at once: what an interruption comes to."""
+        node = self.nodes.pop(name)
+        for pod in list(node.pods.values()):
+            self._lose(pod)
+        self._nodes_changed()
+
+    def set_node(self, name: str, *, ready: bool | None = None, unschedulable: bool | None = None) -> None:
+        """A kubelet goes silent or is back; a node is cordoned or uncordoned."""
+        node = self.nodes[name]
+        ready = node.fact.ready if ready is None else ready
+        cordoned = node.fact.unschedulable if unschedulable is None else unschedulable
+        went, came = node.fact.ready and not ready, ready and not node.fact.ready
+        node.fact = msgspec.structs.replace(node.fact, ready=ready, unschedulable=cordoned)
+        for pod in list(node.pods.values()) if went or came else ():
+            if went or pod.fact.phase == "Running":
+                self._set_ready(pod, ready=came)
+        if went:
+            self.later(_NOT_READY_SECONDS, lambda: self._give_up_on(node))
+        self._nodes_changed()
+
+    def add_deployment(self, spec: DeploymentSpec) -> None:
+        """A Deployment is made; its pods come by themselves."""
+        uid = f"{spec.key}#{next(self._numbers)}"
+        made = DeploymentState(spec, uid=uid, replicas=spec.replicas, created_at=self._second())
+        self.deployments[spec.key] = made
+        self._object_changed(made)
+
+    def delete_deployment(self, key: WorkloadKey) -> None:
+        """It is deleted with its pods."""
+        gone = self.deployments.pop(key)
+        for pod in list(gone.pods.values()):
+            self._delete(pod)
+        self.changes += 1
+
+    def set_replicas(self, key: WorkloadKey, replicas: int) -> None:
+        """Somebody else's hand, an autoscaler's for instance."""
+        self._scale(self.deployments[key], replicas, is_ours=False)
+
+    def set_paused(self, key: WorkloadKey, *, paused: bool) -> None:
+        """`kubectl rollout pause`, or resume."""
+        found = self.deployments[key]
+        found.paused, found.generation = paused, found.generation + 1
+        self._object_changed(found)
+
+    def fail_pod(self, key: WorkloadKey, name: str) -> None:
+        """A pod dies without a word, as by a lost machine; its controller makes another."""
+        self._lose(next(pod for pod in self.deployments[key].pods.values() if pod.fact.name == name))
+
+    def set_pod_ready(self, key: WorkloadKey, name: str, *, ready: bool) -> None:
+        """Its readiness probe fails, or is answered again."""
+        self._set_ready(next(p for p in self.deployments[key].pods.values() if p.fact.name == name), ready=ready)
+
+    # --- what the API server tells
+
+    def census(self) -> Census:
+        """Everything at this moment, constraints too."""
+        states = self.deployments.values()
+        return Census(
+            taken_at=self.now(),
+            nodes=self._node_views[-1][1],
+            namespaces=tuple(Namespace(name) for name in sorted({d.key.namespace for d in states})),
+            pods=tuple(pod.fact for d in states for pod in d.pods.values()),
+            controllers=tuple(fact for d in states for fact in d.facts),
+            constraints=self.constraints(),
+        )
+
+    def constraints(self) -> Constraints:
+        """Disruption budgets alone; there are no autoscalers, quotas or volumes."""
+        return Constraints(budgets=tuple(d.budget for d in self.deployments.values() if d.has_budget))
+
+    def snapshot(self) -> Snapshot:
+        """As the monitor builds it for its moves."""
+        return inventory.build(self.census(), self._book, self.policy)
+
+    def world(self) -> World:
+        """One look at all of it: what a run of the mover begins with."""
+        census = self.census()
+        scene = Scene(census, inventory.build(census, self._book, self.policy))
+        return World(scene=scene, control=self._book.control, now=self.now())
+
+    # --- the book
+
+    @property
+    def book(self) -> Book:
+        """The verdict book as it is now."""
+        return self._book
+
+    def write_book(self, book: Book) -> None:
+        """Write it, whoever does; sync follows after its lag."""
+        self._note_bookings(book.control)
+        let_go = self._book.control.surging.keys() - book.control.surging.keys()
+        self._book, self.book_version = book, self.book_version + 1
+        self._books.append((self._seconds, book))
+        self.changes += 1
+        for key in let_go:
+            self.later(self._lags.sync[1], lambda key=key: self._observe_replicas(key))  # type: ignore[misc]
+
+    def write_verdict(self, verdict: Verdict) -> None:
+        """Write one verdict."""
+        book = self._book
+        self.write_book(msgspec.structs.replace(book, verdicts={**book.verdicts, str(verdict.key): verdict}))
+
+    def write_control(self, control: Control) -> None:
+        """Write the control object."""
+        self.write_book(msgspec.structs.replace(self._book, control=control))
+
+    def _note_bookings(self, control: Control) -> None:
+        known = set(self._book.control.disruptions)
+        fresh = [one for one in control.disruptions if one not in known]
+        if fresh:
+            wholes = {side: self._wholes(side) for side in {one.to for one in fresh}}
+            self.record.booked += [Booked(one, wholes[one.to]) for one in fresh]
+
+    def _wholes(self, to: Side) -> Wholes:
+        """What the percents of budgets are of, counted here from the cluster itself."""
+        spread: dict[WorkloadKey, int] = {
+            key: 1 if to is Side.SPOT else sum(self._is_spot(pod.fact.node_name) for pod in found.active)
+            for key, found in self.deployments.items()
+        }
+        namespaces: dict[str, int] = {}
+        for key, number in spread.items():
+            namespaces[key.namespace] = namespaces.get(key.namespace, 0) + number
+        return Wholes(
+            cluster=sum(spread.values()),
+            namespaces=namespaces,
+            workloads={str(key): found.replicas for key, found in self.deployments.items()},
+            nodes={name: sum(is_active(pod.fact) for pod in node.pods.values()) for name, node in self.nodes.items()},
+        )
+
+    # --- what a write of the API does; webhook.simulation.api answers for the rest
+
+    def scale_by_mover(self, found: DeploymentState, replicas: int) -> None:
+        """The scale subresource was written by us."""
+        self._scale(found, replicas, is_ours=True)
+
+    def evict_by_mover(self, pod: PodState) -> None:
+        """An eviction of ours was granted."""
+        before = pod.owner.available
+        self._delete(pod)
+        self._note_taken(pod, How.EVICTED, before)
+
+    # --- how it works inside
+
+    def _second(self) -> datetime:
+        return self.now().replace(microsecond=0)
+
+    def _scale(self, found: DeploymentState, replicas: int, *, is_ours: bool) -> None:
+        if replicas != found.replicas:
+            found.replicas, found.generation = replicas, found.generation + 1
+        found.is_ours = is_ours
+        self._object_changed(found)
+        self._after(self._lags.sync, lambda: self._observe_replicas(found.key))
+
+    def _object_changed(self, found: DeploymentState) -> None:
+        found.touch()
+        self.changes += 1
+        self._once(found, "observe", self._lags.controller, self._observe)
+
+    def _pods_changed(self, found: DeploymentState) -> None:
+        self.changes += 1
+        last, told = self.record.availability[found.key], found.available
+        if not last or (last[-1].available, last[-1].replicas) != (told, found.replicas):
+            last.append(Availability(self.now(), told, found.replicas))
+        self._once(found, "reconcile", self._lags.controller, self._reconcile)
+        self._once(found, "status", self._lags.status, self._tell_status)
+
+    def _once(self, found: DeploymentState, what: str, lag: Range, act: Callable[[DeploymentState], None]) -> None:
+        """Do it soon, and once for all that asked meanwhile."""
+        if what in found.scheduled:
+            return
+        found.scheduled.add(what)
+
+        def due() -> None:
+            found.scheduled.discard(what)
+            act(found)
+
+        self._after(lag, due)
+
+    def _observe(self, found: DeploymentState) -> None:
+        """The Deployment's controller; a paused one still scales."""
+        found.observed, found.asked = found.generation, found.replicas
+        found.touch()
+        self._pods_changed(found)
+
+    def _tell_status(self, found: DeploymentState) -> None:
+        counts = (len(found.active), found.available)
+        if counts != found.counts:
+            found.counts = counts
+            found.touch()
+            self.changes += 1
+
+    def _reconcile(self, found: DeploymentState) -> None:
+        """The ReplicaSet's controller."""
+        if self.deployments.get(found.key) is not found:
+            return
+        active = found.active
+        for _ in range(found.asked - len(active)):
+            self._create(found)
+        for _ in range(len(active) - found.asked):
+            self._delete_one(found)
+
+    def _delete_one(self, found: DeploymentState) -> None:
+        facts = [pod.fact for pod in found.active]
+        victims = possible_victims(facts, related=facts, now=self.now(), slack=timedelta())
+        pod, before = found.pods[self._rng.choice(sorted(victims))], found.available
+        self._delete(pod)
+        if found.is_ours and pod.fact.node_name:
+            self._note_taken(pod, How.LOWERED, before)
+
+    def _create(self, found: DeploymentState) -> None:
+        number = next(self._numbers)
+        name, uid = f"{found.set_name}-{number:x}", f"{self._rng.getrandbits(48):012x}-{number:x}"
+        snapshot = self._as_sync_has_it(found)
+        admitted = admit(found, name, uid, snapshot)
+        self.record.admitted[admitted.reason] += 1
+        fact = PodFact(
+            namespace=found.spec.namespace,
+            name=name,
+            uid=uid,
+            controller=found.reference,
+            created_at=self._second(),
+            requests=found.spec.requests,
+            decision=admitted.decision,
+            deletion_cost=admitted.deletion_cost,
+            needs=found.needs(admitted.terms, admitted.tolerations),
+        )
+        pod = PodState(fact, found, admitted.terms, admitted.wishes, admitted.weight, admitted.tolerations)
+        found.pods[uid] = pod
+        self._pending[uid] = pod
+        self._pods_changed(found)
+        self._after(self._lags.scheduler, lambda: self._schedule(pod))
+
+    def _as_sync_has_it(self, found: DeploymentState) -> Snapshot:
+        """The snapshot that the webhook has of this Deployment: the book and the nodes are a little old."""
+        seen_at = self._seconds - self._rng.uniform(*self._lags.sync)
+        book, nodes = _as_of(self._books, seen_at), _as_of(self._node_views, seen_at)
+        census = Census(
+            taken_at=self.now(),
+            nodes=nodes,
+            namespaces=(Namespace(found.spec.namespace),),
+            pods=tuple(pod.fact for pod in found.pods.values()),
+            controllers=found.facts,
+        )
+        self._remember_replicas(found, book)
+        seen = {str(found.key): self._seen[found.key]}
+        return inventory.build(census, book, self.policy, history=History(seen=seen))
+
+    def _observe_replicas(self, key: WorkloadKey) -> None:
+        if key in self.deployments:
+            self._remember_replicas(self.deployments[key], self._book)
+
+    def _remember_replicas(self, found: DeploymentState, book: Book) -> None:
+        """What sync keeps of replicas over time, to tell a rise of ours from another's."""
+        before = self._seen.get(found.key)
+        history = History(seen={str(found.key): before} if before else {})
+        census = Census(taken_at=self.now(), controllers=found.facts)
+        self._seen[found.key] = inventory.observe(history, census, book).seen[str(found.key)]
+
+    def _schedule(self, pod: PodState) -> None:
+        if pod.uid not in self._pending:
+            return
+        node = choose(pod, self.nodes.values(), self._rng)
+        if node is None:
+            return
+        del self._pending[pod.uid]
+        node.take(pod)
+        pod.change(node_name=node.name, started_at=self._second())
+        self._pods_changed(pod.owner)
+        self._after(pod.owner.spec.start_seconds, lambda: self._started(pod))
+
+    def _started(self, pod: PodState) -> None:
+        node = self.nodes.get(pod.fact.node_name)
+        if node is None or pod.uid not in node.pods or pod.fact.deleting:
+            return
+        pod.change(phase="Running")
+        self._set_ready(pod, ready=node.fact.ready)
+
+    def _set_ready(self, pod: PodState, *, ready: bool) -> None:
+        if pod.fact.ready != ready:
+            pod.change(ready=ready, ready_at=self._second())
+        self._pods_changed(pod.owner)
+
+    def _delete(self, pod: PodState) -> None:
+        """It is told to stop: at once no longer counted, and soon gone."""
+        if pod.fact.deleting:
+            return
+        pod.change(deleting=True)
+        self._pods_changed(pod.owner)
+        if pod.fact.node_name:
+            self._after(self._lags.stop, lambda: self._forget(pod))
+        else:
+            self._forget(pod)
+
+    def _lose(self, pod: PodState) -> None:
+        """It is gone without our doing."""
+        if not pod.fact.deleting:
+            self.record.lost.append((self.now(), pod.owner.key, pod.fact.node_name))
+        self._forget(pod)
+
+    def _forget(self, pod: PodState) -> None:
+        if pod.owner.pods.pop(pod.uid, None) is None:
+            return
+        self._pending.pop(pod.uid, None)
+        if pod.fact.node_name in self.nodes:
+            self.nodes[pod.fact.node_name].free(pod)
+        self._pods_changed(pod.owner)
+        self._try_pending()
+
+    def _give_up_on(self, node: NodeState) -> None:
+        """Pods of a node that was silent for too long are replaced elsewhere; what runs there is lost."""
+        if self.nodes.get(node.name) is node and not node.fact.ready:
+            for pod in list(node.pods.values()):
+                self._lose(pod)
+
+    def _try_pending(self) -> None:
+        for pod in self._pending.values():
+            self._after(self._lags.scheduler, lambda pod=pod: self._schedule(pod))  # type: ignore[misc]
+
+    def _nodes_changed(self) -> None:
+        view = tuple(node.fact for node in self.nodes.values())
+        self._node_views.append((self._seconds, view))
+        self.changes += 1
+        self._try_pending()
+
+    def _is_spot(self, name: str) -> bool:
+        return self.side(name) is Side.SPOT
+
+    def side(self, name: str) -> Side | None:
+        """The side that a node is; None where there is none of that name."""
+        node = self.nodes.get(name)
+        if node is None:
+            return None
+        found = classify(node.fact.labels, policy=self.policy).capacity_type
+        return Side.SPOT if found is CapacityType.SPOT else Side.REGULAR
+
+    def _note_taken(self, pod: PodState, how: How, before: int) -> None:
+        if not pod.fact.node_name:
+            return
+        owner = pod.owner
+        move = next((one for one in self._book.control.moves if one.workload == owner.key), None)
+        replicas = move.replicas if move else owner.replicas
+        self.record.taken.append(
+            Taken(
+                at=self.now(),
+                workload=owner.key,
+                pod=pod.fact.name,
+                node=pod.fact.node_name,
+                left=Side.SPOT if self._is_spot(pod.fact.node_name) else Side.REGULAR,
+                move=move,
+                how=how,
+                before=before,
+                after=owner.available,
+                floor=floor_of(move.way if move else None, replicas, owner.floor(replicas)),
+            )
+        )
+
+
+def _as_of(kept: deque[tuple[float, T]], seconds: float) -> T:
+    """What was there at that moment, the first where nothing was; older ones than the answer are let go."""
+    while len(kept) > 1 and kept[1][0] <= seconds - Lags().sync[1]:
+        kept.popleft()
+    return next((value for at, value in reversed(kept) if at <= seconds), kept[0][1])

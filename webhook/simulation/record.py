@@ -1,0 +1,118 @@
+"""What happened, kept so that promises can be held against it afterwards."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from webhook.core import budget
+from webhook.core.budget import Limit, Wholes
+from webhook.core.model import Side, Value, WorkloadKey
+from webhook.core.moves import Disruption, InFlight
+from webhook.core.policy import Move as Way
+from webhook.core.policy import MovePolicy
+
+
+class How(StrEnum):
+    """What took a pod away by our hand."""
+
+    EVICTED = "evicted"
+    LOWERED = "lowered"
+
+
+class Taken(Value, frozen=True):
+    """A pod that had a node and went by our hand. ``left`` is the side of its node.
+
+    ``move`` is what the book says was under way; None where nothing was, which must not be.
+    ``before`` and ``after`` count the workload's available pods around that moment; ``floor`` is how many must be.
+    """
+
+    at: datetime
+    workload: WorkloadKey
+    pod: str
+    node: str
+    left: Side
+    move: InFlight | None
+    how: How
+    before: int
+    after: int
+    floor: int
+
+    @property
+    def is_below_floor(self) -> bool:
+        """Whether it took the workload below what was promised; one that was below already lost nothing by it."""
+        return self.after < min(self.floor, self.before)
+
+
+class Booked(Value, frozen=True):
+    """A disruption as it was written to the book, and what the percents of budgets were of at that moment."""
+
+    disruption: Disruption
+    wholes: Wholes
+
+
+class Availability(Value, frozen=True):
+    """How many pods of a workload served from then on, of how many wanted."""
+
+    at: datetime
+    available: int
+    replicas: int
+
+
+@dataclass(slots=True)
+class Record:
+    """All of it, in the order of time. ``writes`` counts calls of the API by name, those that were refused too.
+
+    ``lost`` are pods that went without our doing, as (when, whose, node); ``admitted`` counts the webhook's decisions by
+    reason; ``events`` are those that we told, as (when, of whom, reason, note).
+    """
+
+    availability: defaultdict[WorkloadKey, list[Availability]] = field(default_factory=lambda: defaultdict(list))
+    taken: list[Taken] = field(default_factory=list)
+    booked: list[Booked] = field(default_factory=list)
+    lost: list[tuple[datetime, WorkloadKey, str]] = field(default_factory=list)
+    admitted: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    writes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    events: list[tuple[datetime, WorkloadKey, str, str]] = field(default_factory=list)
+
+    @property
+    def below_floor(self) -> list[Taken]:
+        """What must be empty."""
+        return [taken for taken in self.taken if taken.is_below_floor]
+
+
+def overspent(booked: list[Booked], policy: MovePolicy) -> Iterator[str]:
+    """Every limit that a booked disruption passed, counted here from the record alone.
+
+    Of each, the disruptions of its window that count for the same are counted, itself included. A run's own limit is
+    not held here: the book does not tell runs apart.
+    """
+    times: defaultdict[tuple[Side, Limit, str], list[datetime]] = defaultdict(list)
+    for one in booked:
+        limits, told = budget.limits_of(policy, one.disruption.to), one.disruption
+        for limit, name, allowed in (
+            (Limit.CLUSTER, "", budget.amount(limits.per_cluster, one.wholes.cluster)),
+            (
+                Limit.NAMESPACE,
+                told.namespace,
+                budget.amount(limits.per_namespace, one.wholes.namespaces.get(told.namespace, 0)),
+            ),
+            (
+                Limit.WORKLOAD,
+                told.workload,
+                budget.amount(limits.per_workload, one.wholes.workloads.get(told.workload, 0)),
+            ),
+            (Limit.NODE, told.node, budget.amount(limits.per_node, one.wholes.nodes.get(told.node, 0))),
+        ):
+            stamps = times[told.to, limit, name]
+            stamps.append(told.at)
+            counted = sum(told.at - at < limits.window for at in stamps)
+            del stamps[: len(stamps) - counted]
+            if counted > allowed:
+                yield f"{told.at:%d %H:%M:%S} {told.to} {limit} {name}: {counted} of {allowed}"
+
+
+def floor_of(way: Way | None, replicas: int, by_budget: int) -> int:
+    """Of a surge all replicas; of an eviction what budget and strategy keep."""
+    return replicas if way is Way.SURGE else by_budget
