@@ -95,9 +95,7 @@ def _side(side: Side, judgement: Judgement, *, idle_runs: int, policy: SidePolic
 
 
 def _worth_writing(before: Verdict, after: Verdict, *, policy: SidePolicy, now: datetime) -> bool:
-    return _telling(before) != _telling(after) or _turn_has_come(
-        before, period=policy.evidence_ttl / _REFRESHES_PER_TTL, now=now
-    )
+    return _telling(before) != _telling(after) or _turn_has_come(before, policy, now)
 
 
 def _telling(verdict: Verdict) -> tuple[object, ...]:
@@ -109,13 +107,27 @@ def is_measured(verdict: Verdict) -> bool:
     return verdict.good_at is not None and verdict.good_at == verdict.judged_at
 
 
-def _turn_has_come(before: Verdict, *, period: timedelta, now: datetime) -> bool:
-    """Whether a border of this key's own rhythm lies between the last write and now.
+def next_turn(verdict: Verdict, policy: SidePolicy) -> datetime | None:
+    """When a verdict that says the same again is written all the same; None where it was never written.
 
     The rhythm is shifted by the key's hash, in few steps: neither all shards at once, nor every shard every minute.
     """
+    if verdict.judged_at is None:
+        return None
+    period, epoch = _rhythm(verdict, policy, verdict.judged_at)
+    return epoch + period * ((verdict.judged_at - epoch) // period + 1)
+
+
+def _turn_has_come(before: Verdict, policy: SidePolicy, now: datetime) -> bool:
+    """Whether a border of this key's own rhythm lies between the last write and now, whichever was earlier."""
     if before.judged_at is None:
         return True
-    shift = period * (zlib.crc32(str(before.key).encode()) % _BUCKETS / _BUCKETS)
-    epoch = datetime.fromtimestamp(0, tz=now.tzinfo) + shift
+    period, epoch = _rhythm(before, policy, now)
     return (now - epoch) // period != (before.judged_at - epoch) // period
+
+
+def _rhythm(verdict: Verdict, policy: SidePolicy, moment: datetime) -> tuple[timedelta, datetime]:
+    """How long its rounds are, and when one of them began."""
+    period = policy.evidence_ttl / _REFRESHES_PER_TTL
+    shift = period * (zlib.crc32(str(verdict.key).encode()) % _BUCKETS / _BUCKETS)
+    return period, datetime.fromtimestamp(0, tz=moment.tzinfo) + shift
