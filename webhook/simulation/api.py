@@ -46,10 +46,10 @@ def calm(call: str, number: int) -> Strike | None:  # noqa: ARG001
 
 
 class Api:
-    """The ports ``Workloads``, ``ControlBook`` and ``Recorder`` of one process; ``calls`` counts what it asked."""
+    """The ports ``Workloads``, ``ControlBook`` and ``Recorder`` of one process; ``calls`` counts what it asked, ``struck`` what went wrong."""
 
     def __init__(self, cluster: Cluster, *, trouble: Trouble = calm) -> None:
-        self.calls = 0
+        self.calls = self.struck = 0
         self._cluster, self._trouble = cluster, trouble
         self._version: int | None = None
 
@@ -152,6 +152,7 @@ class Api:
         self.calls += 1
         self._cluster.record.writes[call] += call not in READS
         strike = self._trouble(call, self.calls)
+        self.struck += strike is not None
         if strike is Strike.CRASH_BEFORE:
             raise Crash(call)
         self._cluster.advance(CALL_SECONDS)

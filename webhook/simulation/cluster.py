@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from random import Random
 from typing import TypeVar
@@ -33,8 +34,8 @@ from webhook.core.census import Census, NodeFact, PodFact
 from webhook.core.constraints import Constraints
 from webhook.core.inventory import History, Seen
 from webhook.core.model import CapacityType, Namespace, Side, Value, Verdict, WorkloadKey
-from webhook.core.planning import Scene, World
 from webhook.core.policy import Mode, Policy
+from webhook.core.scene import Scene, World
 from webhook.core.snapshot import Snapshot
 from webhook.core.spotpool import classify
 from webhook.core.steps import is_active
@@ -79,6 +80,8 @@ class Cluster:
     ) -> None:
         self.policy, self.record = policy, Record()
         self.nodes: dict[str, NodeState] = {}
+        self.specs: dict[str, NodeSpec] = {}
+        """Of every node there ever was."""
         self.deployments: dict[WorkloadKey, DeploymentState] = {}
         self._start, self._lags, self._rng = start, lags or Lags(), Random(seed)  # noqa: S311 - a history that can be told again
         self._seconds, self._numbers, self._heap = 0.0, count(1), list[_Event]()
@@ -87,10 +90,15 @@ class Cluster:
         self._node_views = deque[tuple[float, tuple[NodeFact, ...]]]([(0.0, ())])
         self._seen: dict[WorkloadKey, Seen] = {}
         self._pending: dict[str, PodState] = {}
-        self.changes = 0
-        """Counts what a look at the cluster could see: while it stands, every look gives the same."""
+        self.node_changes = 0
+        """Counts all that changes of nodes, their pods aside."""
 
     # --- time
+
+    @property
+    def seconds(self) -> float:
+        """Since its life began."""
+        return self._seconds
 
     def now(self) -> datetime:
         """The cluster's clock; it never tells microseconds that nobody asked for."""
@@ -121,7 +129,9 @@ class Cluster:
 
     def add_node(self, spec: NodeSpec) -> None:
         """A node joins, Ready."""
-        self.nodes[spec.name] = NodeState(spec.fact)
+        self.specs[spec.name] = spec
+        found = classify(spec.fact.labels, policy=self.policy).capacity_type
+        self.nodes[spec.name] = NodeState(spec.fact, spot=found is CapacityType.SPOT)
         self._nodes_changed()
 
     def remove_node(self, name: str) -> None:
@@ -142,7 +152,7 @@ class Cluster:
             if went or pod.fact.phase == "Running":
                 self._set_ready(pod, ready=came)
         if went:
-            self.later(_NOT_READY_SECONDS, lambda: self._give_up_on(node))
+            self.later(_NOT_READY_SECONDS, partial(self._give_up_on, node))
         self._nodes_changed()
 
     def add_deployment(self, spec: DeploymentSpec) -> None:
@@ -157,7 +167,6 @@ class Cluster:
         gone = self.deployments.pop(key)
         for pod in list(gone.pods.values()):
             self._delete(pod)
-        self.changes += 1
 
     def set_replicas(self, key: WorkloadKey, replicas: int) -> None:
         """Somebody else's hand, an autoscaler's for instance."""
@@ -184,7 +193,7 @@ class Cluster:
         states = self.deployments.values()
         return Census(
             taken_at=self.now(),
-            nodes=self._node_views[-1][1],
+            nodes=self.node_facts,
             namespaces=tuple(Namespace(name) for name in sorted({d.key.namespace for d in states})),
             pods=tuple(pod.fact for d in states for pod in d.pods.values()),
             controllers=tuple(fact for d in states for fact in d.facts),
@@ -212,15 +221,19 @@ class Cluster:
         """The verdict book as it is now."""
         return self._book
 
+    @property
+    def node_facts(self) -> tuple[NodeFact, ...]:
+        """The nodes; the very same value for as long as nothing of them changes."""
+        return self._node_views[-1][1]
+
     def write_book(self, book: Book) -> None:
         """Write it, whoever does; sync follows after its lag."""
         self._note_bookings(book.control)
         let_go = self._book.control.surging.keys() - book.control.surging.keys()
         self._book, self.book_version = book, self.book_version + 1
         self._books.append((self._seconds, book))
-        self.changes += 1
         for key in let_go:
-            self.later(self._lags.sync[1], lambda key=key: self._observe_replicas(key))  # type: ignore[misc]
+            self.later(self._lags.sync[1], partial(self._observe_replicas, key))
 
     def write_verdict(self, verdict: Verdict) -> None:
         """Write one verdict."""
@@ -234,9 +247,12 @@ class Cluster:
     def _note_bookings(self, control: Control) -> None:
         known = set(self._book.control.disruptions)
         fresh = [one for one in control.disruptions if one not in known]
-        if fresh:
-            wholes = {side: self._wholes(side) for side in {one.to for one in fresh}}
-            self.record.booked += [Booked(one, wholes[one.to]) for one in fresh]
+        if not fresh:
+            return
+        numbers = {move.number for move in self._book.control.moves}
+        begun = {str(move.workload) for move in control.moves if move.number not in numbers}
+        wholes = {side: self._wholes(side) for side in {one.to for one in fresh}}
+        self.record.booked += [Booked(one, wholes[one.to], one.workload in begun) for one in fresh]
 
     def _wholes(self, to: Side) -> Wholes:
         """What the percents of budgets are of, counted here from the cluster itself."""
@@ -276,20 +292,24 @@ class Cluster:
             found.replicas, found.generation = replicas, found.generation + 1
         found.is_ours = is_ours
         self._object_changed(found)
-        self._after(self._lags.sync, lambda: self._observe_replicas(found.key))
+        self._after(self._lags.sync, partial(self._observe_replicas, found.key))
 
     def _object_changed(self, found: DeploymentState) -> None:
         found.touch()
-        self.changes += 1
         self._once(found, "observe", self._lags.controller, self._observe)
 
     def _pods_changed(self, found: DeploymentState) -> None:
-        self.changes += 1
-        last, told = self.record.availability[found.key], found.available
-        if not last or (last[-1].available, last[-1].replicas) != (told, found.replicas):
-            last.append(Availability(self.now(), told, found.replicas))
+        found.stirs += 1
+        self._note_availability(found)
         self._once(found, "reconcile", self._lags.controller, self._reconcile)
         self._once(found, "status", self._lags.status, self._tell_status)
+
+    def _note_availability(self, found: DeploymentState) -> None:
+        serving = [pod for pod in found.pods.values() if pod.is_available]
+        on_spot = sum(self._is_spot(pod.fact.node_name) for pod in serving)
+        counts, told = (len(serving), found.replicas, on_spot), self.record.availability[found.key]
+        if not told or (told[-1].available, told[-1].replicas, told[-1].on_spot) != counts:
+            told.append(Availability(self.now(), *counts))
 
     def _once(self, found: DeploymentState, what: str, lag: Range, act: Callable[[DeploymentState], None]) -> None:
         """Do it soon, and once for all that asked meanwhile."""
@@ -314,7 +334,6 @@ class Cluster:
         if counts != found.counts:
             found.counts = counts
             found.touch()
-            self.changes += 1
 
     def _reconcile(self, found: DeploymentState) -> None:
         """The ReplicaSet's controller."""
@@ -355,7 +374,7 @@ class Cluster:
         found.pods[uid] = pod
         self._pending[uid] = pod
         self._pods_changed(found)
-        self._after(self._lags.scheduler, lambda: self._schedule(pod))
+        self._after(self._lags.scheduler, partial(self._schedule, pod))
 
     def _as_sync_has_it(self, found: DeploymentState) -> Snapshot:
         """The snapshot that the webhook has of this Deployment: the book and the nodes are a little old."""
@@ -391,15 +410,17 @@ class Cluster:
             return
         del self._pending[pod.uid]
         node.take(pod)
+        pod.bound_at = self._seconds
         pod.change(node_name=node.name, started_at=self._second())
         self._pods_changed(pod.owner)
-        self._after(pod.owner.spec.start_seconds, lambda: self._started(pod))
+        self._after(pod.owner.spec.start_seconds, partial(self._started, pod))
 
     def _started(self, pod: PodState) -> None:
         node = self.nodes.get(pod.fact.node_name)
         if node is None or pod.uid not in node.pods or pod.fact.deleting:
             return
         pod.change(phase="Running")
+        pod.owner.stirred_at = self._seconds
         self._set_ready(pod, ready=node.fact.ready)
 
     def _set_ready(self, pod: PodState, *, ready: bool) -> None:
@@ -414,7 +435,7 @@ class Cluster:
         pod.change(deleting=True)
         self._pods_changed(pod.owner)
         if pod.fact.node_name:
-            self._after(self._lags.stop, lambda: self._forget(pod))
+            self._after(self._lags.stop, partial(self._forget, pod))
         else:
             self._forget(pod)
 
@@ -428,6 +449,9 @@ class Cluster:
         if pod.owner.pods.pop(pod.uid, None) is None:
             return
         self._pending.pop(pod.uid, None)
+        pod.owner.stirred_at = self._seconds
+        if pod.bound_at is not None and pod.fact.phase == "Running":
+            pod.owner.ended.append((pod.bound_at, self._seconds))
         if pod.fact.node_name in self.nodes:
             self.nodes[pod.fact.node_name].free(pod)
         self._pods_changed(pod.owner)
@@ -441,24 +465,22 @@ class Cluster:
 
     def _try_pending(self) -> None:
         for pod in self._pending.values():
-            self._after(self._lags.scheduler, lambda pod=pod: self._schedule(pod))  # type: ignore[misc]
+            self._after(self._lags.scheduler, partial(self._schedule, pod))
 
     def _nodes_changed(self) -> None:
         view = tuple(node.fact for node in self.nodes.values())
         self._node_views.append((self._seconds, view))
-        self.changes += 1
+        self.node_changes += 1
         self._try_pending()
 
     def _is_spot(self, name: str) -> bool:
-        return self.side(name) is Side.SPOT
+        return name in self.nodes and self.nodes[name].spot
 
     def side(self, name: str) -> Side | None:
         """The side that a node is; None where there is none of that name."""
-        node = self.nodes.get(name)
-        if node is None:
+        if name not in self.nodes:
             return None
-        found = classify(node.fact.labels, policy=self.policy).capacity_type
-        return Side.SPOT if found is CapacityType.SPOT else Side.REGULAR
+        return Side.SPOT if self.nodes[name].spot else Side.REGULAR
 
     def _note_taken(self, pod: PodState, how: How, before: int) -> None:
         if not pod.fact.node_name:

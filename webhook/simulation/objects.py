@@ -1,5 +1,6 @@
 """What a simulated cluster is made of: how it is asked for, and the mutable state that is kept of it."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +22,9 @@ LABEL = "app"
 REGULAR_LABELS = {"karpenter.sh/capacity-type": "on-demand"}
 SPOT_LABELS = {"karpenter.sh/capacity-type": "spot"}
 TAINTED_SPOT_LABELS = {"kubernetes.azure.com/scalesetpriority": "spot"}
+Life = tuple[float, float | None]
+_KEPT_LIVES = 64
+"""Of pods that are gone; more than a look-back holds unless pods die by the minute."""
 SPOT_TAINT = Taint("kubernetes.azure.com/scalesetpriority", "spot", "NoSchedule")
 
 
@@ -82,6 +86,7 @@ class NodeState:
     pods: "dict[str, PodState]" = field(default_factory=dict)
     cpu_cores: float = 0.0
     memory_bytes: float = 0.0
+    spot: bool = False
 
     @property
     def name(self) -> str:
@@ -117,7 +122,7 @@ class NodeState:
 class PodState:
     """A pod: what the API server tells of it, and what only its scheduler reads.
 
-    ``terms`` None: no demand. ``wishes`` are alternatives of ``weight`` each.
+    ``terms`` None: no demand. ``wishes`` are alternatives of ``weight`` each. ``bound_at`` is in seconds of the cluster's life.
     """
 
     fact: PodFact
@@ -126,6 +131,7 @@ class PodState:
     wishes: tuple[Alternative, ...] = ()
     weight: int = 0
     tolerations: tuple[Toleration, ...] = ()
+    bound_at: float | None = None
 
     @property
     def uid(self) -> str:
@@ -147,7 +153,9 @@ class DeploymentState:
     """A Deployment, its ReplicaSet and its pods.
 
     ``asked`` is what its ReplicaSet was last told, ``observed`` the generation that its controller has seen. The counts
-    are its status, which lags behind its pods. ``is_ours``: the last word on its replicas was the mover's.
+    are its status, which lags behind its pods. ``is_ours``: the last word on its replicas was the mover's. ``ended`` are
+    the lives of pods that are gone, the last ones only; ``stirred_at`` is when the last pod came or went, both in seconds
+    of the cluster's life; ``stirs`` counts all that changes of it and its pods.
     """
 
     spec: DeploymentSpec
@@ -162,6 +170,9 @@ class DeploymentState:
     created_at: datetime | None = None
     counts: tuple[int, int] = (0, 0)
     pods: dict[str, PodState] = field(default_factory=dict)
+    ended: "deque[Life]" = field(default_factory=lambda: deque(maxlen=_KEPT_LIVES))
+    stirred_at: float = 0.0
+    stirs: int = 0
     scheduled: set[str] = field(default_factory=set)
     kept: tuple[ControllerFact, ...] = ()
 
@@ -181,6 +192,12 @@ class DeploymentState:
         return sum(pod.is_available for pod in self.pods.values())
 
     @property
+    def lives(self) -> list[Life]:
+        """Of the pods that ran of late, from being bound to their end; those that run now have none."""
+        running = [pod for pod in self.pods.values() if pod.fact.phase == "Running" and pod.bound_at is not None]
+        return [*self.ended, *((pod.bound_at or 0.0, None) for pod in running)]
+
+    @property
     def set_name(self) -> str:
         """Of its ReplicaSet."""
         return f"{self.spec.name}-{HASH}"
@@ -188,6 +205,7 @@ class DeploymentState:
     def touch(self) -> None:
         """Its object changed: another resource version, and what was kept of it is old."""
         self.version += 1
+        self.stirs += 1
         self.kept = ()
 
     @property

@@ -46,18 +46,37 @@ class Taken(Value, frozen=True):
 
 
 class Booked(Value, frozen=True):
-    """A disruption as it was written to the book, and what the percents of budgets were of at that moment."""
+    """A disruption as it was written to the book, and what the percents of budgets were of at that moment.
+
+    ``begins``: a move of that workload began by the same write; else it is what a move under way took beside.
+    """
 
     disruption: Disruption
     wholes: Wholes
+    begins: bool = True
+
+
+class Beyond(Value, frozen=True):
+    """A booked disruption that passed a limit."""
+
+    booked: Booked
+    limit: Limit
+    counted: int
+    allowed: int
+
+    @property
+    def begins(self) -> bool:
+        """Whether a move began by it that should have waited."""
+        return self.booked.begins
 
 
 class Availability(Value, frozen=True):
-    """How many pods of a workload served from then on, of how many wanted."""
+    """How many pods of a workload served from then on, how many of those on spot nodes, and how many were wanted."""
 
     at: datetime
     available: int
     replicas: int
+    on_spot: int = 0
 
 
 @dataclass(slots=True)
@@ -82,35 +101,31 @@ class Record:
         return [taken for taken in self.taken if taken.is_below_floor]
 
 
-def overspent(booked: list[Booked], policy: MovePolicy) -> Iterator[str]:
-    """Every limit that a booked disruption passed, counted here from the record alone.
+def overspent(booked: list[Booked], policy: MovePolicy) -> Iterator[Beyond]:
+    """Every limit that a booked disruption passed, counted here from the record alone; of each disruption the first.
 
     Of each, the disruptions of its window that count for the same are counted, itself included. A run's own limit is
     not held here: the book does not tell runs apart.
     """
     times: defaultdict[tuple[Side, Limit, str], list[datetime]] = defaultdict(list)
     for one in booked:
-        limits, told = budget.limits_of(policy, one.disruption.to), one.disruption
-        for limit, name, allowed in (
-            (Limit.CLUSTER, "", budget.amount(limits.per_cluster, one.wholes.cluster)),
-            (
-                Limit.NAMESPACE,
-                told.namespace,
-                budget.amount(limits.per_namespace, one.wholes.namespaces.get(told.namespace, 0)),
-            ),
-            (
-                Limit.WORKLOAD,
-                told.workload,
-                budget.amount(limits.per_workload, one.wholes.workloads.get(told.workload, 0)),
-            ),
-            (Limit.NODE, told.node, budget.amount(limits.per_node, one.wholes.nodes.get(told.node, 0))),
-        ):
-            stamps = times[told.to, limit, name]
-            stamps.append(told.at)
-            counted = sum(told.at - at < limits.window for at in stamps)
+        window, passed = budget.limits_of(policy, one.disruption.to).window, list[Beyond]()
+        for limit, name, allowed in _allowances(one, policy):
+            stamps = times[one.disruption.to, limit, name]
+            stamps.append(one.disruption.at)
+            counted = sum(one.disruption.at - at < window for at in stamps)
             del stamps[: len(stamps) - counted]
             if counted > allowed:
-                yield f"{told.at:%d %H:%M:%S} {told.to} {limit} {name}: {counted} of {allowed}"
+                passed.append(Beyond(one, limit, counted, allowed))
+        yield from passed[:1]
+
+
+def _allowances(one: Booked, policy: MovePolicy) -> Iterator[tuple[Limit, str, int]]:
+    limits, told, wholes = budget.limits_of(policy, one.disruption.to), one.disruption, one.wholes
+    yield Limit.CLUSTER, "", budget.amount(limits.per_cluster, wholes.cluster)
+    yield Limit.NAMESPACE, told.namespace, budget.amount(limits.per_namespace, wholes.namespaces.get(told.namespace, 0))
+    yield Limit.WORKLOAD, told.workload, budget.amount(limits.per_workload, wholes.workloads.get(told.workload, 0))
+    yield Limit.NODE, told.node, budget.amount(limits.per_node, wholes.nodes.get(told.node, 0))
 
 
 def floor_of(way: Way | None, replicas: int, by_budget: int) -> int:
