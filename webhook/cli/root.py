@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": "who would move where, who would not, and why",
     "resume": "let moves go on, accept an alarm, or try a workload again",
     "serve": "the admission webhook, over TLS",
+    "simulate": "days of a load in memory: moves, hours on spot, promises kept, beside other rules",
     "snapshot": "capture the cluster as decisions see it, to a file",
     "status": "where moving stands: sides, shares, moves in flight, budget, and what holds them up",
     "sync": "watch a cluster and keep the server's snapshot",

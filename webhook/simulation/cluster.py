@@ -15,21 +15,14 @@ status         the counts of a Deployment follow its pods after a lag
 =============  ======================================================================================
 """
 
-import heapq
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import count
-from random import Random
-from typing import TypeVar
 
 import msgspec
 
 from webhook.core import inventory
 from webhook.core.book import Book, Control
-from webhook.core.budget import Wholes
 from webhook.core.census import Census, NodeFact, PodFact
 from webhook.core.constraints import Constraints
 from webhook.core.inventory import History, Seen
@@ -38,21 +31,19 @@ from webhook.core.policy import Mode, Policy
 from webhook.core.scene import Scene, World
 from webhook.core.snapshot import Snapshot
 from webhook.core.spotpool import classify
-from webhook.core.steps import is_active
 from webhook.core.victims import possible_victims
+from webhook.simulation import accounts
 from webhook.simulation.admission import admit
 from webhook.simulation.objects import DeploymentSpec, DeploymentState, NodeSpec, NodeState, PodState
-from webhook.simulation.record import Availability, Booked, How, Record, Taken, floor_of
+from webhook.simulation.record import How, Record
 from webhook.simulation.scheduling import choose
+from webhook.simulation.timeline import Past, Range, Timeline
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 """A Monday, midnight."""
 MOVING = Policy(mode=Mode.MOVE)
 _NOT_READY_SECONDS = 300.0
 """Kubernetes' own toleration of a node that is not Ready; then its pods are deleted."""
-
-Range = tuple[float, float]
-T = TypeVar("T")
 
 
 class Lags(Value, frozen=True):
@@ -65,65 +56,25 @@ class Lags(Value, frozen=True):
     stop: Range = (0.5, 3.0)
 
 
-@dataclass(order=True, slots=True)
-class _Event:
-    at: float
-    number: int
-    act: Callable[[], None] = field(compare=False)
-
-
-class Cluster:
+class Cluster(Timeline):
     """The whole of it. What a run of the mover needs is made by ``webhook.simulation.api``."""
 
     def __init__(
         self, policy: Policy = MOVING, *, seed: int = 1, start: datetime = START, lags: Lags | None = None
     ) -> None:
+        super().__init__(start, seed)
         self.policy, self.record = policy, Record()
         self.nodes: dict[str, NodeState] = {}
         self.specs: dict[str, NodeSpec] = {}
         """Of every node there ever was."""
         self.deployments: dict[WorkloadKey, DeploymentState] = {}
-        self._start, self._lags, self._rng = start, lags or Lags(), Random(seed)  # noqa: S311 - a history that can be told again
-        self._seconds, self._numbers, self._heap = 0.0, count(1), list[_Event]()
-        self._book, self.book_version = Book(), 0
-        self._books = deque([(0.0, self._book)])
-        self._node_views = deque[tuple[float, tuple[NodeFact, ...]]]([(0.0, ())])
+        self.node_changes = self.book_version = 0
+        """Count all that changes of nodes, their pods aside, and all writes of the book."""
+        self._lags = lags = lags or Lags()
+        self._books = Past(Book(), reach_seconds=lags.sync[1])
+        self._node_views = Past[tuple[NodeFact, ...]]((), reach_seconds=lags.sync[1])
         self._seen: dict[WorkloadKey, Seen] = {}
         self._pending: dict[str, PodState] = {}
-        self.node_changes = 0
-        """Counts all that changes of nodes, their pods aside."""
-
-    # --- time
-
-    @property
-    def seconds(self) -> float:
-        """Since its life began."""
-        return self._seconds
-
-    def now(self) -> datetime:
-        """The cluster's clock; it never tells microseconds that nobody asked for."""
-        return self._start + timedelta(milliseconds=round(self._seconds * 1000))
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass. Also a `sleep`: what happens meanwhile happens, a second mover's run for instance."""
-        end = self._seconds + max(0.0, seconds)
-        while self._heap and self._heap[0].at <= end:
-            event = heapq.heappop(self._heap)
-            self._seconds = max(self._seconds, event.at)
-            event.act()
-        self._seconds = max(self._seconds, end)
-
-    def later(self, seconds: float, act: Callable[[], None]) -> None:
-        """Do ``act`` when so much time has passed."""
-        heapq.heappush(self._heap, _Event(self._seconds + seconds, next(self._numbers), act))
-
-    @property
-    def next_event_in(self) -> float | None:
-        """Seconds to what happens next by itself; None where nothing will."""
-        return self._heap[0].at - self._seconds if self._heap else None
-
-    def _after(self, lag: Range, act: Callable[[], None]) -> None:
-        self.later(self._rng.uniform(*lag), act)
 
     # --- what an operator, a cloud or a tenant does
 
@@ -204,71 +155,43 @@ class Cluster:
         """Disruption budgets alone; there are no autoscalers, quotas or volumes."""
         return Constraints(budgets=tuple(d.budget for d in self.deployments.values() if d.has_budget))
 
-    def snapshot(self) -> Snapshot:
-        """As the monitor builds it for its moves."""
-        return inventory.build(self.census(), self._book, self.policy)
-
     def world(self) -> World:
         """One look at all of it: what a run of the mover begins with."""
         census = self.census()
-        scene = Scene(census, inventory.build(census, self._book, self.policy))
-        return World(scene=scene, control=self._book.control, now=self.now())
+        scene = Scene(census, inventory.build(census, self.book, self.policy))
+        return World(scene=scene, control=self.book.control, now=self.now())
 
     # --- the book
 
     @property
     def book(self) -> Book:
         """The verdict book as it is now."""
-        return self._book
+        return self._books.last
 
     @property
     def node_facts(self) -> tuple[NodeFact, ...]:
         """The nodes; the very same value for as long as nothing of them changes."""
-        return self._node_views[-1][1]
+        return self._node_views.last
 
     def write_book(self, book: Book) -> None:
         """Write it, whoever does; sync follows after its lag."""
-        self._note_bookings(book.control)
-        let_go = self._book.control.surging.keys() - book.control.surging.keys()
-        self._book, self.book_version = book, self.book_version + 1
-        self._books.append((self._seconds, book))
-        for key in let_go:
+        before = self.book.control
+        self.record.booked += accounts.bookings(
+            before, book.control, partial(accounts.wholes, self.deployments, self.nodes)
+        )
+        self._books.note(self._seconds, book)
+        self.book_version += 1
+        for key in before.surging.keys() - book.control.surging.keys():
             self.later(self._lags.sync[1], partial(self._observe_replicas, key))
 
     def write_verdict(self, verdict: Verdict) -> None:
         """Write one verdict."""
-        book = self._book
+        book = self.book
         self.write_book(msgspec.structs.replace(book, verdicts={**book.verdicts, str(verdict.key): verdict}))
 
     def write_control(self, control: Control) -> None:
         """Write the control object."""
-        self.write_book(msgspec.structs.replace(self._book, control=control))
-
-    def _note_bookings(self, control: Control) -> None:
-        known = set(self._book.control.disruptions)
-        fresh = [one for one in control.disruptions if one not in known]
-        if not fresh:
-            return
-        numbers = {move.number for move in self._book.control.moves}
-        begun = {str(move.workload) for move in control.moves if move.number not in numbers}
-        wholes = {side: self._wholes(side) for side in {one.to for one in fresh}}
-        self.record.booked += [Booked(one, wholes[one.to], one.workload in begun) for one in fresh]
-
-    def _wholes(self, to: Side) -> Wholes:
-        """What the percents of budgets are of, counted here from the cluster itself."""
-        spread: dict[WorkloadKey, int] = {
-            key: 1 if to is Side.SPOT else sum(self._is_spot(pod.fact.node_name) for pod in found.active)
-            for key, found in self.deployments.items()
-        }
-        namespaces: dict[str, int] = {}
-        for key, number in spread.items():
-            namespaces[key.namespace] = namespaces.get(key.namespace, 0) + number
-        return Wholes(
-            cluster=sum(spread.values()),
-            namespaces=namespaces,
-            workloads={str(key): found.replicas for key, found in self.deployments.items()},
-            nodes={name: sum(is_active(pod.fact) for pod in node.pods.values()) for name, node in self.nodes.items()},
-        )
+        self.write_book(msgspec.structs.replace(self.book, control=control))
 
     # --- what a write of the API does; webhook.simulation.api answers for the rest
 
@@ -284,9 +207,6 @@ class Cluster:
 
     # --- how it works inside
 
-    def _second(self) -> datetime:
-        return self.now().replace(microsecond=0)
-
     def _scale(self, found: DeploymentState, replicas: int, *, is_ours: bool) -> None:
         if replicas != found.replicas:
             found.replicas, found.generation = replicas, found.generation + 1
@@ -300,16 +220,9 @@ class Cluster:
 
     def _pods_changed(self, found: DeploymentState) -> None:
         found.stirs += 1
-        self._note_availability(found)
+        accounts.availability(found, self.nodes, self.record.availability[found.key], self.now())
         self._once(found, "reconcile", self._lags.controller, self._reconcile)
         self._once(found, "status", self._lags.status, self._tell_status)
-
-    def _note_availability(self, found: DeploymentState) -> None:
-        serving = [pod for pod in found.pods.values() if pod.is_available]
-        on_spot = sum(self._is_spot(pod.fact.node_name) for pod in serving)
-        counts, told = (len(serving), found.replicas, on_spot), self.record.availability[found.key]
-        if not told or (told[-1].available, told[-1].replicas, told[-1].on_spot) != counts:
-            told.append(Availability(self.now(), *counts))
 
     def _once(self, found: DeploymentState, what: str, lag: Range, act: Callable[[DeploymentState], None]) -> None:
         """Do it soon, and once for all that asked meanwhile."""
@@ -379,7 +292,7 @@ class Cluster:
     def _as_sync_has_it(self, found: DeploymentState) -> Snapshot:
         """The snapshot that the webhook has of this Deployment: the book and the nodes are a little old."""
         seen_at = self._seconds - self._rng.uniform(*self._lags.sync)
-        book, nodes = _as_of(self._books, seen_at), _as_of(self._node_views, seen_at)
+        book, nodes = self._books.as_of(seen_at), self._node_views.as_of(seen_at)
         census = Census(
             taken_at=self.now(),
             nodes=nodes,
@@ -393,7 +306,7 @@ class Cluster:
 
     def _observe_replicas(self, key: WorkloadKey) -> None:
         if key in self.deployments:
-            self._remember_replicas(self.deployments[key], self._book)
+            self._remember_replicas(self.deployments[key], self.book)
 
     def _remember_replicas(self, found: DeploymentState, book: Book) -> None:
         """What sync keeps of replicas over time, to tell a rise of ours from another's."""
@@ -469,12 +382,9 @@ class Cluster:
 
     def _nodes_changed(self) -> None:
         view = tuple(node.fact for node in self.nodes.values())
-        self._node_views.append((self._seconds, view))
+        self._node_views.note(self._seconds, view)
         self.node_changes += 1
         self._try_pending()
-
-    def _is_spot(self, name: str) -> bool:
-        return name in self.nodes and self.nodes[name].spot
 
     def side(self, name: str) -> Side | None:
         """The side that a node is; None where there is none of that name."""
@@ -483,29 +393,7 @@ class Cluster:
         return Side.SPOT if self.nodes[name].spot else Side.REGULAR
 
     def _note_taken(self, pod: PodState, how: How, before: int) -> None:
-        if not pod.fact.node_name:
-            return
-        owner = pod.owner
-        move = next((one for one in self._book.control.moves if one.workload == owner.key), None)
-        replicas = move.replicas if move else owner.replicas
-        self.record.taken.append(
-            Taken(
-                at=self.now(),
-                workload=owner.key,
-                pod=pod.fact.name,
-                node=pod.fact.node_name,
-                left=Side.SPOT if self._is_spot(pod.fact.node_name) else Side.REGULAR,
-                move=move,
-                how=how,
-                before=before,
-                after=owner.available,
-                floor=floor_of(move.way if move else None, replicas, owner.floor(replicas)),
-            )
-        )
-
-
-def _as_of(kept: deque[tuple[float, T]], seconds: float) -> T:
-    """What was there at that moment, the first where nothing was; older ones than the answer are let go."""
-    while len(kept) > 1 and kept[1][0] <= seconds - Lags().sync[1]:
-        kept.popleft()
-    return next((value for at, value in reversed(kept) if at <= seconds), kept[0][1])
+        left = self.side(pod.fact.node_name)
+        if left is not None:
+            move = next((one for one in self.book.control.moves if one.workload == pod.owner.key), None)
+            self.record.taken.append(accounts.taken(pod, how, before, move, left=left, at=self.now()))

@@ -181,7 +181,10 @@ class _Play:
 
 
 def _settled(tracks: Sequence[Track], policy: Policy, seed: int) -> Cluster:
-    """A cluster with room for everybody on regular nodes and for nearly as much on spot, and all pods long Ready."""
+    """A cluster with room for everybody on regular nodes and for nearly as much on spot, and all pods long Ready.
+
+    Spot nodes carry a taint, so that what is there was sent there.
+    """
     cluster = Cluster(policy, seed=seed, start=START - timedelta(seconds=WARM_UP_SECONDS))
     cores = sum(track.replicas * track.requests.cpu_cores for track in tracks)
     memory = max((track.requests.memory_bytes for track in tracks), default=0.0)
@@ -193,7 +196,7 @@ def _settled(tracks: Sequence[Track], policy: Policy, seed: int) -> Cluster:
         cluster.add_deployment(_deployment(track, number))
     cluster.advance(WARM_UP_SECONDS / 2)
     for number in range(spot):
-        cluster.add_node(NodeSpec(f"spot-{number:02}", spot=True, **size))  # type: ignore[arg-type]
+        cluster.add_node(NodeSpec(f"spot-{number:02}", spot=True, tainted=True, **size))  # type: ignore[arg-type]
     cluster.advance(WARM_UP_SECONDS / 2)
     return cluster
 

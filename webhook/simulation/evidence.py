@@ -52,11 +52,15 @@ class Track(Value, frozen=True):
 
 
 class Ranges(Value, frozen=True):
-    """The policy's lengths in minutes, which is a simulation's step."""
+    """The policy's lengths in minutes, which is a simulation's step: its window, how long a pod's start hides what it does
+    from peaks and from recent rates, and what rates are taken over.
+    """
 
     window: int
     starting: float
     settling: float
+    rate: int
+    leave: int
     min_coverage: float
 
     @classmethod
@@ -67,6 +71,8 @@ class Ranges(Value, frozen=True):
             window=policy.window // minute,
             starting=startup(policy) / minute,
             settling=(policy.startup_grace + leave_range(policy)) / minute,
+            rate=max(1, policy.rate_window // minute),
+            leave=max(1, leave_range(policy) // minute),
             min_coverage=policy.min_coverage,
         )
 
@@ -81,14 +87,13 @@ def masks(levels: Sequence[float], policy: IdlePolicy) -> dict[str, bytes]:
 
     Before the first minute nothing was used.
     """
-    minute = timedelta(minutes=1)
-    long, short = max(1, policy.rate_window // minute), max(1, leave_range(policy) // minute)
+    ranges = Ranges.of(policy)
     sums = [0.0]
     for level in levels:
         sums.append(sums[-1] + level)
-    recent = _means(sums, short)
+    recent = _means(sums, ranges.leave)
     return {
-        "breach": bytes([mean >= 1.0 for mean in _means(sums, long)]),
+        "breach": bytes([mean >= 1.0 for mean in _means(sums, ranges.rate)]),
         "recent": bytes([mean >= 1.0 for mean in recent]),
         "active": bytes([mean >= policy.leave_factor for mean in recent]),
         "high": bytes([level >= 1.0 for level in levels]),

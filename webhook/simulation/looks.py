@@ -120,7 +120,6 @@ class Looks:
         self._kept: dict[WorkloadKey, _Kept] = {}
         self._consents: dict[WorkloadKey, Consent] = {}
         self._namespaces: dict[str, Namespace] = {}
-        self._controllers: dict[tuple[str, str, str], WorkloadKey] = {}
 
     def world(self, *, wants_spot: bool) -> World:
         """All of it, as `Cluster.world` gives it."""
@@ -151,7 +150,11 @@ class Looks:
             nodes=self._node_snapshot(census).nodes,
             namespaces=self._namespaces,
             workloads={key: one.workload for key, one in indexes.kept.items()},
-            controllers=self._controllers,
+            controllers={
+                (key.namespace, one.kind, one.name): key
+                for key, kept in indexes.kept.items()
+                for one in kept.workload.controllers
+            },
         )
         return World(scene=KeptScene(census, snapshot, indexes), control=book.control, now=census.taken_at)
 
@@ -191,11 +194,6 @@ class Looks:
     def _index(self) -> None:
         """What stays of workloads, whatever happens to them."""
         self._namespaces = {name: Namespace(name) for name in sorted({key.namespace for key in self._kept})}
-        self._controllers = {
-            (key.namespace, one.kind, one.name): key
-            for key, kept in sorted(self._kept.items())
-            for one in kept.workload.controllers
-        }
         self._consents = {
             key: consent.resolve(None, kept.workload, self._namespaces[key.namespace], self._policy)
             for key, kept in self._kept.items()

@@ -10,7 +10,6 @@ from webhook.core import budget
 from webhook.core.budget import Limit, Wholes
 from webhook.core.model import Side, Value, WorkloadKey
 from webhook.core.moves import Disruption, InFlight
-from webhook.core.policy import Move as Way
 from webhook.core.policy import MovePolicy
 
 
@@ -126,8 +125,3 @@ def _allowances(one: Booked, policy: MovePolicy) -> Iterator[tuple[Limit, str, i
     yield Limit.NAMESPACE, told.namespace, budget.amount(limits.per_namespace, wholes.namespaces.get(told.namespace, 0))
     yield Limit.WORKLOAD, told.workload, budget.amount(limits.per_workload, wholes.workloads.get(told.workload, 0))
     yield Limit.NODE, told.node, budget.amount(limits.per_node, wholes.nodes.get(told.node, 0))
-
-
-def floor_of(way: Way | None, replicas: int, by_budget: int) -> int:
-    """Of a surge all replicas; of an eviction what budget and strategy keep."""
-    return replicas if way is Way.SURGE else by_budget

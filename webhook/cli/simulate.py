@@ -1,0 +1,162 @@
+"""`spot-balancer simulate`: what would happen to a load over days, before anything is installed."""
+
+import gc
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from webhook import logs
+from webhook.cli.common import (
+    STRUCTURED,
+    TROUBLE,
+    config_option,
+    output_option,
+    print_structured,
+    read_configuration,
+    rows,
+)
+from webhook.core.policy import Policy
+from webhook.core.rules import every_signal
+from webhook.errors import InputError
+from webhook.simulation import load, traces
+from webhook.simulation.engine import Scenario
+from webhook.simulation.evidence import Track
+from webhook.simulation.result import Result, simulate
+from webhook.simulation.weather import CALM, ROUGH
+
+_QUIET_COLLECTIONS = 50_000
+"""Little of what a simulation makes is a cycle, and looking for them takes a tenth of its time."""
+
+
+@click.command("simulate", epilog="Example: spot-balancer simulate usage.csv --config config.yaml --seeds 3")
+@click.argument("trace", required=False, type=click.Path(path_type=Path))
+@click.option("--workloads", type=click.IntRange(1, 5_000), default=200, show_default=True, help="Without a trace.")
+@click.option("--days", type=click.IntRange(1, 90), default=7, show_default=True, help="Without a trace.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the load, the weather and chance."
+)
+@click.option("--seeds", type=click.IntRange(1, 1_000), default=1, show_default=True, help="How many, from --seed on.")
+@click.option(
+    "--storms/--no-storms",
+    default=True,
+    show_default=True,
+    help="Whether spot is interrupted, nodes flap, Prometheus is away, calls fail and runs are killed.",
+)
+@config_option
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write JSON to a file.")
+@output_option()
+def command(  # noqa: PLR0913 - click hands over every option by its name
+    trace: Path | None,
+    *,
+    workloads: int,
+    days: int,
+    seed: int,
+    seeds: int,
+    storms: bool,
+    config_file: Path | None,
+    json_file: Path | None,
+    output: str,
+) -> int:
+    """Play days of a cluster in memory, with the program's own decisions, and tell what they came to.
+
+    The load is synthetic, or TRACE: CSV with the columns time, pod, owner, cpuCores, memoryBytes,
+    receivedBytesPerSecond and cpuRequestCores, sorted by time; owner is namespace/Deployment/name. The mode of the
+    configuration counts as `move`. The same input and seed give the same answer.
+
+    Exit code 3 where a promise was broken.
+    """
+    # What fails in a simulated cluster is counted, and no news.
+    logs.configure("error")
+    policy = read_configuration(config_file).policy
+    _warn(policy)
+    gc.set_threshold(_QUIET_COLLECTIONS)
+    numbers = range(seed, seed + seeds)
+    traced = _traced(trace, policy) if trace else None
+    results = []
+    for number in numbers:
+        tracks = traced or tuple(load.tracks(number, workloads=workloads, days=days, policy=policy))
+        scenario = Scenario(tracks=tracks, weather=ROUGH if storms else CALM)
+        results.append(simulate(scenario, policy, number, progress=_Progress(number)))
+    document = {"schemaVersion": 1, "results": [msgspec.to_builtins(result) for result in results]}
+    if json_file is not None:
+        _write(json_file, document)
+    if output in STRUCTURED:
+        print_structured(document, output)
+    else:
+        click.echo("\n\n".join(map(_page, results)))
+    return 0 if all(result.promises.are_kept for result in results) else TROUBLE
+
+
+def _warn(policy: Policy) -> None:
+    if signals := every_signal(policy).signals:
+        told = ", ".join(signal.name for signal in signals)
+        click.echo(f"signals of your own are in no trace and are left out: {told}", err=True)
+
+
+def _traced(trace: Path, policy: Policy) -> tuple[Track, ...]:
+    try:
+        with trace.open("rb") as stream:
+            found = traces.read(stream, policy, source=str(trace))
+    except OSError as exc:
+        raise InputError(f"{trace}: cannot be read ({exc.strerror})") from exc
+    gaps = f"; {found.gap_minutes} minute(s) of pods have no value and count as unknown" if found.gap_minutes else ""
+    click.echo(f"{trace}: {found.lines} lines, {len(found.tracks)} workloads{gaps}", err=True)
+    return found.tracks
+
+
+def _write(path: Path, document: object) -> None:
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    except OSError as exc:
+        raise InputError(f"{path}: cannot be written ({exc.strerror})") from exc
+
+
+class _Progress:
+    """A line on stderr that is written over, where somebody can see it."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed, self._is_shown = seed, sys.stderr.isatty()
+
+    def __call__(self, share: float) -> None:
+        if self._is_shown:
+            click.echo(f"\rseed {self._seed}: {share:4.0%}{' ' if share < 1 else chr(10)}", nl=False, err=True)
+
+
+def _page(result: Result) -> str:
+    facts = (
+        ("seed", f"{result.seed}: {result.workloads} workloads, {result.pods} pods, {result.days:g} days"),
+        ("weather", _counts(result.weather) or "calm"),
+        ("pods moved", f"{result.pods_moved_to_spot} to spot, {result.pods_moved_to_regular} to regular"),
+        ("failed moves", _counts(result.failed_moves) or "none"),
+        ("pods lost", f"{result.pods_lost} to interruptions and failures"),
+        ("held, in hours", _counts(result.held_workload_hours) or "nobody"),
+        ("promises", _promises(result)),
+    )
+    lines = [f"{name:<15} {text}" for name, text in facts]
+    return "\n".join([*lines, "", *_scores(result)])
+
+
+def _promises(result: Result) -> str:
+    kept = result.promises
+    rest = "at rest at the end" if kept.ended_at_rest else "NOT at rest at the end"
+    return (
+        f"{kept.moves_beyond_budget} moves beyond budget, {kept.moves_to_spot_on_unknown} to spot on unknown, "
+        f"{kept.moments_below_floor} moments below the floor, {rest}"
+    )
+
+
+def _counts(counts: dict[str, int] | dict[str, float]) -> str:
+    return ", ".join(f"{number:g} {what}" for what, number in counts.items())
+
+
+def _scores(result: Result) -> Iterable[str]:
+    header: Sequence[str] = ("RULE", "MOVES A WORKLOAD-DAY", "HOURS ON SPOT", "BUSY MINUTES ON SPOT")
+    table = [
+        (one.rule, f"{one.moves_per_workload_day:.2f}", f"{one.hours_on_spot:.0f}", f"{one.busy_minutes_on_spot:.0f}")
+        for one in result.scores
+    ]
+    yield rows(header, table)
+    yield "The other rules have no budgets to keep, no weather to bear, and change sides at once."
