@@ -151,7 +151,9 @@ class _Watch:
 
 
 def settle_town(town: Town, *, regular: int = 2) -> Town:
-    """Regular nodes and the shop; spot nodes come by `add_spot`, so that what runs before sits on regular ones."""
+    """Regular nodes and the shop, whose pods work unless told otherwise; spot nodes come by `add_spot`, so that what runs
+    before sits on regular ones."""
+    town.exporter.set_usage(SHOP, "", cpu_cores=0.4, rx_bytes_per_s=200_000)
     for number in range(1, regular + 1):
         town.plane.node(f"regular-{number}", labels=REGULAR)
     town.plane.namespace(SHOP)
@@ -165,10 +167,10 @@ def add_spot(town: Town, *names: str, tainted: bool = True, **facts: Any) -> Non
         town.plane.node(name, labels=labels, taints=taints, **facts)
 
 
-def deploy(town: Town, name: str, replicas: int = 1, *, annotations: dict[str, str] | None = None, **spec: Any) -> None:
-    """A Deployment of the shop whose pods run, on regular nodes because spot's are tainted; `spec` is the object's own."""
-    body = manifests.deployment(name, namespace=SHOP, replicas=replicas, annotations=annotations)
-    body["spec"] |= spec
+def deploy(town: Town, name: str, replicas: int = 1, *, min_ready_seconds: int = 0, **facts: Any) -> None:
+    """A Deployment of the shop whose pods run, on regular nodes because spot's are tainted."""
+    body = manifests.deployment(name, namespace=SHOP, replicas=replicas, **facts)
+    body["spec"]["minReadySeconds"] = min_ready_seconds
     town.plane.apply(body)
     wait_for(lambda: available(town, name) == replicas, 30, f"{replicas} pods of {name}")
 
@@ -194,14 +196,14 @@ def sides(town: Town, app: str) -> list[str]:
     return sorted(town.side_of(pod) for pod in town.app_pods(app))
 
 
-def is_at_rest(town: Town, name: str, side: str, replicas: int = 1) -> bool:
+def is_at_rest(town: Town, name: str, side: str, replicas: int = 1, *, book: str = HOME) -> bool:
     """The one final state of a move: so many pods, all running on their side, none more, and nothing in flight."""
     deployment = town.plane.get("Deployment", name, namespace=SHOP)
     pods = town.plane.pods(SHOP, f"app={name}")
     return (
         deployment["spec"]["replicas"] == replicas == len(pods) == deployment["status"].get("availableReplicas", 0)
         and sides(town, name) == [side] * replicas
-        and in_flight(town, name) is None
+        and in_flight(town, name, book) is None
     )
 
 
@@ -222,7 +224,7 @@ def run_until_at_rest(town: Town, name: str, side: str, replicas: int = 1, *, ru
     raise AssertionError(f"{name} is on {sides(town, name)} after {runs} runs: {json.dumps(reports, indent=1)}")
 
 
-def control(town: Town, book: str = "spot-balancer") -> Control:
+def control(town: Town, book: str = HOME) -> Control:
     """The book's control object; an empty one where none was written yet."""
     try:
         found = town.plane.get("ConfigMap", f"{book}-book-control", namespace=HOME)
@@ -233,9 +235,9 @@ def control(town: Town, book: str = "spot-balancer") -> Control:
     return decode_control(found["data"]["control.json"])
 
 
-def in_flight(town: Town, name: str) -> InFlight | None:
+def in_flight(town: Town, name: str, book: str = HOME) -> InFlight | None:
     """Its move, if one is under way."""
-    return next((move for move in control(town).moves if move.workload.name == name), None)
+    return next((move for move in control(town, book).moves if move.workload.name == name), None)
 
 
 def outcomes(town: Town, name: str) -> list[str]:
