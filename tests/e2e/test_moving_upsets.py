@@ -90,7 +90,7 @@ def test_a_side_that_turns_while_the_surge_pod_is_not_ready_undoes_the_surge(tow
 
 def test_a_side_that_turns_while_the_surge_pod_is_ready_ends_on_the_right_side(town: Town):
     """Ready, but not available yet: its Deployment wants it to have been Ready for a while."""
-    with asking_for_spot(town, "ready", minReadySeconds=7) as web:
+    with asking_for_spot(town, "ready", min_ready_seconds=7) as web:
         moving.run(town)
         assert moving.sides(town, web) == ["regular", "spot"]
         assert moving.in_flight(town, web).step == "raised"
