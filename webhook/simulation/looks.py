@@ -5,9 +5,9 @@ seconds cannot: here each workload is built by `core.inventory` only when someth
 look against one that was built whole.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,9 +16,7 @@ from webhook.core.book import Book
 from webhook.core.census import Census, ControllerFact, NodeFact, PodFact
 from webhook.core.consent import Consent
 from webhook.core.constraints import Constraints
-from webhook.core.fitting import Destination, Ground, Why
 from webhook.core.model import Namespace, Side, Verdict, Workload, WorkloadKey
-from webhook.core.moves import InFlight
 from webhook.core.policy import Policy
 from webhook.core.scene import Scene, World
 from webhook.core.snapshot import Meta, Snapshot
@@ -41,25 +39,6 @@ class _Kept(NamedTuple):
             return self
         told = msgspec.structs.replace(self.workload, verdict=verdict, surge_to=surge_to)
         return self._replace(workload=told)
-
-
-class _Later:
-    """A `Ground` that is laid out once somebody asks where a pod would fit."""
-
-    def __init__(self, lay_out: Callable[[], Ground]) -> None:
-        self._lay_out = lay_out
-
-    @cached_property
-    def _ground(self) -> Ground:
-        return self._lay_out()
-
-    def find(self, pod: PodFact, to: Side, *, leaving: bool = False) -> Destination | Why:
-        """As `Ground.find`."""
-        return self._ground.find(pod, to, leaving=leaving)
-
-    def taking(self, pod: PodFact, node: str) -> Ground:
-        """As `Ground.taking`."""
-        return self._ground.taking(pod, node)
 
 
 class Indexes(NamedTuple):
@@ -93,11 +72,6 @@ class KeptScene(Scene):
     def wants_spot(self) -> bool:
         """Whether any workload belongs on spot, also one that is not in this look."""
         return self._wants
-
-    def ground_with(self, moves: Iterable[InFlight]) -> Ground:
-        """As its parent's, but nothing is laid out before it is needed."""
-        chosen = tuple(moves)
-        return cast("Ground", _Later(lambda: super(KeptScene, self).ground_with(chosen)))
 
     @property
     def on_node(self) -> Mapping[str, int]:
