@@ -4,7 +4,8 @@ Whoever may move is considered in an order that starves nobody: the way back fir
 never moved, then whose last move is the longest ago. Each either starts a move, whose place is proven
 and whose disruption every budget allows, or is told why not, in one word that fits a metric and a
 sentence for people. A plan is a value: it is printed by `plan`, rehearsed by a dry run, and carried
-out by the mover, which looks again right before it acts.
+out by the mover, which looks again right before it acts. The module is long because it has a reason
+for everybody who stays.
 """
 
 from collections import defaultdict

@@ -2,7 +2,8 @@
 
 A node is recognised by its labels, never by its taints: the provider table below, then the
 operator's own markers. Tolerated is only a marker taint of the table or what the operator
-lists, because a taint learnt from a live node may guard a tenant's or a draining pool.
+lists, because a taint learnt from a live node may guard a tenant's or a draining pool. The module is
+long because it has the table of providers.
 """
 
 import re
