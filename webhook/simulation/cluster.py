@@ -74,7 +74,7 @@ class Cluster(Timeline):
         self._books = Past(Book(), reach_seconds=lags.sync[1])
         self._node_views = Past[tuple[NodeFact, ...]]((), reach_seconds=lags.sync[1])
         self._seen: dict[WorkloadKey, Seen] = {}
-        self._pending: dict[str, PodState] = {}
+        self.waiting: dict[str, PodState] = {}  # pods without a node, by UID
 
     # --- what an operator, a cloud or a tenant does
 
@@ -285,7 +285,7 @@ class Cluster(Timeline):
         )
         pod = PodState(fact, found, admitted.terms, admitted.wishes, admitted.weight, admitted.tolerations)
         found.pods[uid] = pod
-        self._pending[uid] = pod
+        self.waiting[uid] = pod
         self._pods_changed(found)
         self._after(self._lags.scheduler, partial(self._schedule, pod))
 
@@ -316,12 +316,12 @@ class Cluster(Timeline):
         self._seen[found.key] = inventory.observe(history, census, book).seen[str(found.key)]
 
     def _schedule(self, pod: PodState) -> None:
-        if pod.uid not in self._pending:
+        if pod.uid not in self.waiting:
             return
         node = choose(pod, self.nodes.values(), self._rng)
         if node is None:
             return
-        del self._pending[pod.uid]
+        del self.waiting[pod.uid]
         node.take(pod)
         pod.bound_at = self._seconds
         pod.change(node_name=node.name, started_at=self._second())
@@ -361,7 +361,7 @@ class Cluster(Timeline):
     def _forget(self, pod: PodState) -> None:
         if pod.owner.pods.pop(pod.uid, None) is None:
             return
-        self._pending.pop(pod.uid, None)
+        self.waiting.pop(pod.uid, None)
         pod.owner.stirred_at = self._seconds
         if pod.bound_at is not None and pod.fact.phase == "Running":
             pod.owner.ended.append((pod.bound_at, self._seconds))
@@ -377,7 +377,7 @@ class Cluster(Timeline):
                 self._lose(pod)
 
     def _try_pending(self) -> None:
-        for pod in self._pending.values():
+        for pod in self.waiting.values():
             self._after(self._lags.scheduler, partial(self._schedule, pod))
 
     def _nodes_changed(self) -> None:

@@ -16,7 +16,7 @@ from webhook.core import planning, rules
 from webhook.core.book import Book
 from webhook.core.idleness import Code
 from webhook.core.model import Side, Value, Verdict
-from webhook.core.moves import Finished, InFlight
+from webhook.core.moves import Finished, InFlight, Step
 from webhook.core.policy import Mode, Policy
 from webhook.core.scene import World
 from webhook.errors import ClusterError
@@ -168,7 +168,12 @@ class _Play:
             self._held = {code: number for code, number in report.considered.items() if code not in CONTENT}
 
     def _is_unproven(self, move: InFlight) -> bool:
-        return move.to is Side.SPOT and self._monitor.code_of(move.workload) is not Code.IDLE
+        """Whether a move to spot began on less than idleness; to free what waits for an old demand is none."""
+        return (
+            move.to is Side.SPOT
+            and move.step is Step.ANNOUNCED
+            and self._monitor.code_of(move.workload) is not Code.IDLE
+        )
 
     def _is_at_rest(self) -> bool:
         cluster = self._cluster

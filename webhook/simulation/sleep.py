@@ -71,6 +71,9 @@ class Sleep:
             return Level.PLAN
         if any(self._must_return(key) for key in self._loose - moving):
             return Level.PLAN
+        if any(pod.owner.key not in moving for pod in self._cluster.waiting.values()):
+            # What waits for the demand of a move that is over is freed once it is old enough.
+            return Level.PLAN
         if any(move.step is Step.ANNOUNCED for move in control.moves):
             # Right before it begins, it looks at all that is promised to others.
             return Level.PLAN
