@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import NOW
 from tests.fakes import HOLDER, MOVING, CallCounter, Crash, TinyCluster, minutes, refuse, unavailable
-from webhook.core.model import Memory, Side, WorkloadKey
+from webhook.core.model import Memory, Side
 from webhook.core.moves import Answer, Finished, Hold, Outcome, Pause, Step
 from webhook.core.planning import plan
 from webhook.core.policy import Limits, Mode, Move, MovePolicy, Policy
@@ -554,12 +554,14 @@ def test_a_surge_that_must_evict_waits_for_the_budget_with_one_replica_more():
 
 
 def trust_no_costs(cluster):
-    """As where PodDeletionCost is off: a wrong victim was seen, if of another workload."""
-    seen = Finished(
-        1, WorkloadKey("shop", "Deployment", "other"), "uid-other", Move.SURGE, Side.SPOT, cluster.now, cluster.now,
-        Outcome.WRONG_VICTIM,
-    )  # fmt: skip
-    cluster.write_book(finished=(seen,), numbered=1)
+    """As where PodDeletionCost is off: a wrong victim of each workload was seen, and what that taught is over."""
+    for made in cluster.deployed.values():
+        made.verdict = msgspec.structs.replace(made.verdict, memory=Memory(learnt=1))
+    seen = tuple(
+        Finished(1, made.key, made.uid, Move.SURGE, Side.SPOT, cluster.now, cluster.now, Outcome.WRONG_VICTIM)
+        for made in cluster.deployed.values()
+    )
+    cluster.write_book(finished=seen, numbered=1)
 
 
 # --- the workload's own life

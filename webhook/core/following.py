@@ -123,8 +123,13 @@ def situation(world: World, move: InFlight, live: Live) -> Situation:
         stopped=stop_reason(world) is not None or settled.mode is not Mode.MOVE,
         refusal=_second_thoughts(world, move, live) if touches else "",
         affords=move.step is not Step.RAISED or affords_one_more(world, move),
-        by_cost=not any(one.outcome is Outcome.WRONG_VICTIM for one in world.control.finished),
+        by_cost=not any(_is_wrong_victim_of(move, one) for one in world.control.finished),
     )
+
+
+def _is_wrong_victim_of(move: InFlight, ended: Finished) -> bool:
+    """Whether costs did not lead the controller before, for this very workload."""
+    return ended.outcome is Outcome.WRONG_VICTIM and ended.workload == move.workload and ended.uid == move.uid
 
 
 def _second_thoughts(world: World, move: InFlight, live: Live) -> str:

@@ -69,7 +69,8 @@ class InFlight(Value, frozen=True):
     ``generation`` the object's when it was announced, 0 until then. ``pod`` and ``pod_uid`` name the pod that is to go; a
     surge may take another of the wrong side. ``before`` are the UIDs of the pods that were there when it began,
     ``wrong`` those of them on the side to be left, and in ``clearing`` those that are being evicted. ``transition`` is the number that its new pods carry. ``outcome`` is what a move that is being undone will have come to. ``destination``
-    is the node that was proven, empty for a pool that can grow. ``trim``: to regular because of max-spot.
+    is the node that was proven, empty for a pool that can grow. ``trim``: to regular because of max-spot. ``owed``: it waits for a budget
+    that lets it evict, which nobody who begins later may take before it.
     """
 
     number: int
@@ -90,6 +91,7 @@ class InFlight(Value, frozen=True):
     wrong: tuple[str, ...] = ()
     transition: int = 0
     trim: bool = False
+    owed: bool = False
     outcome: Outcome | None = None
     note: str = ""
 

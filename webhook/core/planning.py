@@ -267,7 +267,8 @@ class _Chooser:
     def __init__(self, world: World) -> None:
         self._world = world
         self._number = max(world.control.numbered, _learnt(world))
-        self._ledger = Ledger.of(budget.expire(world.control.disruptions, world.policy.moves, now=world.now))
+        owed = tuple(_more(world, move) for move in world.control.moves if move.owed)
+        self._ledger = Ledger.of((*budget.expire(world.control.disruptions, world.policy.moves, now=world.now), *owed))
         self._uids = sum(map(_uids, world.control.moves))
         self.starts: list[InFlight] = []
         self.disruptions: list[Disruption] = []
@@ -374,8 +375,11 @@ def affords_one_more(world: World, move: InFlight) -> bool:
     """
     policy = _limited(world.policy.moves, move.to, per_workload=_UNBOUNDED, per_node=_UNBOUNDED)
     ledger = Ledger.of(budget.expire(world.control.disruptions, policy, now=world.now))
-    more = Disruption(world.now, move.to, str(move.workload))
-    return ledger.refuses(more, policy, _wholes(world, move.to)) is None
+    return ledger.refuses(_more(world, move), policy, _wholes(world, move.to)) is None
+
+
+def _more(world: World, move: InFlight) -> Disruption:
+    return Disruption(world.now, move.to, str(move.workload))
 
 
 def _limited(policy: MovePolicy, to: Side, **limits_instead: str) -> MovePolicy:

@@ -108,10 +108,10 @@ def _raised(view: View, fact: ControllerFact) -> Next:
         return _retract(view, *why)
     if not view.situation.affords:
         # One replica more costs nobody anything, so it waits for the budget; then an elder goes all the same.
-        return view.to(Step.LOWERING, view.scale(view.move.replicas)) if view.waited else view.stay()
+        return view.to(Step.LOWERING, view.scale(view.move.replicas)) if view.waited else _with(view.stay(), owed=True)
     chosen = view.leaving or wrong[0]
     evicting = view.to(Step.EVICTING, evict([chosen]))
-    return _with(evicting, pod=chosen.name, pod_uid=chosen.uid, node=chosen.node_name)
+    return _with(evicting, pod=chosen.name, pod_uid=chosen.uid, node=chosen.node_name, owed=False)
 
 
 def _with(found: Next, **fields: object) -> Next:
