@@ -134,7 +134,7 @@ def test_all_faults_are_told_together_with_their_paths():
         ("idle: {window: 60}", "expected a duration"),
         ("idle: {minCoverage: 1.4}", "from 0.5 to 1"),
         ("idle: {minCoverage: true}", "from 0.5 to 1"),
-        ("idle: {cpuFloor: lots}", "no Kubernetes quantity"),
+        ("idle: {cpuFloor: lots}", "expected CPU such as 10m"),
         ("idle: 5", "expected keys such as"),
         ("preferredWeight: 0", "from 1 to 100"),
         ("preferredWeight: 101", "from 1 to 100"),

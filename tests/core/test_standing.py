@@ -65,7 +65,7 @@ def test_spot_nodes_are_counted_as_ready_and_all():
 
 PAUSED = Pause(at=NOW - MINUTE, by="ann", reason="sale")
 ALARMED = Sanity(alarm=Alarm.IDLE_JUMP, since=NOW - MINUTE, reason="80 of 100")
-UNWELL = SpotHealth(unwell_at=NOW - MINUTE, unwell_why="2 of 3 gone")
+UNWELL = SpotHealth(looked_at=NOW, unwell_at=NOW - MINUTE, unwell_why="2 of 3 gone")
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ UNWELL = SpotHealth(unwell_at=NOW - MINUTE, unwell_why="2 of 3 gone")
         ({"heartbeat": NOW - 11 * MINUTE}, MOVING, [("heartbeat", None)]),
         ({"heartbeat": NOW + 11 * MINUTE}, MOVING, [("heartbeat", None)]),
         ({"sanity": ALARMED}, MOVING, [("alarm", Side.SPOT)]),
-        ({"spot": UNWELL}, MOVING, [("spot-unwell", Side.SPOT)]),
-        ({"spot": SpotHealth(unwell_at=NOW - 10 * MINUTE)}, MOVING, []),
+        ({"spot": UNWELL}, MOVING, [("spot-bad-day", Side.SPOT)]),
+        ({"spot": SpotHealth(looked_at=NOW, unwell_at=NOW - 10 * MINUTE)}, MOVING, []),
         (
             {"spot": UNWELL, "sanity": ALARMED, "paused": PAUSED},
             MOVING,
-            [("paused", None), ("alarm", Side.SPOT), ("spot-unwell", Side.SPOT)],
+            [("paused", None), ("alarm", Side.SPOT), ("spot-bad-day", Side.SPOT)],
         ),
     ],
 )

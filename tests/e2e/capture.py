@@ -34,6 +34,8 @@ def capture(town: Town, file: Path) -> None:
     age = "min(time() - kube_deployment_created)"
     wait_for(lambda: town.prometheus.value(age) > 22, 60, "the shop to be older than the look-back")
     town.monitor_until(f"{SHOP}/Deployment/nginx-demo", side="spot")
+    # Judged while nothing may move, captured as if it might: so `plan` has something to say of the file.
+    town.configure({"mode": "move"})
     town.command("snapshot", *town.cluster_flags, "--output-file", str(file))
 
 

@@ -62,7 +62,7 @@ class Cluster:
             is_right = isinstance(exc, ClusterForbidden | ClusterNotFound) and exc.status in (403, 404)
             if resource in RESOURCES and (resource.kind in _NEEDED or not is_right):
                 raise
-            log.warning("kind cannot be read", extra={"kind": resource.kind, "why": str(exc)})
+            log.warning("kind cannot be read: %s", resource.kind, extra={"kind": resource.kind, "why": str(exc)})
             return None
 
 

@@ -94,6 +94,12 @@ def read_configuration(file: Path | None) -> Configuration:
         raise InputError(f"{file}: cannot be read ({getattr(exc, 'strerror', None) or 'not UTF-8'})") from exc
 
 
+def note_defaults(config_file: Path | None) -> None:
+    """Say on stderr that modes and budgets are those of no release; a page that counts by them would mislead."""
+    if config_file is None:
+        click.echo("note: no --config, so modes and budgets are the defaults (mode: observe)", err=True)
+
+
 def read_snapshot(path: Path, *, config_file: Path | None = None) -> Snapshot:
     """A captured file, or the directory that sync keeps. Raises InputError, SnapshotError.
 
@@ -172,7 +178,7 @@ def open_control(access: Access) -> ControlBook:
 
 def known(control: Control, access: Access) -> Control:
     """The control object itself. Raises InputError for one without content: what is paused there would go on elsewhere."""
-    if control == Control():
+    if control == Control() and control.paused is None:
         where = f" in namespace {access.namespace}" if access.namespace else " in the context's namespace"
         raise InputError(
             f"no monitor has written to a book {access.book}{where}; "

@@ -75,6 +75,8 @@ def command(config_file: Path | None, dry_run: bool, loop: bool, output: str, ac
     from webhook.adapters.kubeapi import connect  # noqa: PLC0415
 
     api = connect(access.kubeconfig, access.context)
+    # A run that is stopped gives its hold on moves back; what was begun is in the book.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if loop:
         return _loop(api, usage, config_file, output, access)
     report = _run(api, usage, configuration, access, dry_run=dry_run)

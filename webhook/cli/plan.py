@@ -13,6 +13,7 @@ from webhook.cli.common import (
     capture_cluster,
     cluster_options,
     config_option,
+    note_defaults,
     output_option,
     print_structured,
     printable,
@@ -58,6 +59,7 @@ def command(snapshot_file: Path | None, config_file: Path | None, output: str, a
     if snapshot_file is not None:
         snapshot = read_snapshot(snapshot_file, config_file=config_file)
     else:
+        note_defaults(config_file)
         snapshot = capture_cluster(access, read_configuration(config_file), with_census=True)
     world = world_of(snapshot, str(snapshot_file or "the cluster"))
     found = plan(world)

@@ -15,6 +15,7 @@ from webhook.cli.common import (
     cluster_options,
     config_option,
     known,
+    note_defaults,
     open_book,
     output_option,
     print_structured,
@@ -41,6 +42,7 @@ def command(config_file: Path | None, output: str, access: Access) -> None:
     file holds no moves.
     """
     configuration = read_configuration(config_file)
+    note_defaults(config_file)
     control = known(open_book(access).read().control, access)
     # Nothing here is about load, so Prometheus is left alone.
     snapshot = capture_cluster(access, Configuration(policy=configuration.policy))

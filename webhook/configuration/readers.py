@@ -167,7 +167,10 @@ def number(low: float, high: float, what: str) -> Reader:
     def read(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise FaultError(what)
-        number = quantity.to_float(value) if isinstance(value, str) else float(value)
+        try:
+            number = quantity.to_float(value) if isinstance(value, str) else float(value)
+        except QuantityError as exc:
+            raise FaultError(what) from exc
         if not low <= number <= high:
             raise FaultError(what)
         return number

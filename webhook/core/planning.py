@@ -393,6 +393,8 @@ def _nowhere(why: Why) -> Said:
 
 
 def _spent(refusal: Refusal) -> Said:
+    if not refusal.allowed:
+        return f"budget-{refusal.limit}", f"the budget per {refusal.limit} allows none at all", None
     sentence = f"the budget per {refusal.limit} is spent: {refusal.spent} of {refusal.allowed}"
     return f"budget-{refusal.limit}", sentence, refusal.free_at
 

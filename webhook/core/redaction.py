@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from webhook.core import consent, rules, spotpool
+from webhook.core import budget, consent, rules, spotpool
 from webhook.core.model import (
     ControllerRef,
+    Memory,
     Namespace,
     Node,
     NodeLoad,
@@ -35,7 +36,8 @@ from webhook.core.model import (
     Workload,
     WorkloadKey,
 )
-from webhook.core.policy import CustomSignal, Match, Policy, Rule, SpotPool
+from webhook.core.moves import Outcome
+from webhook.core.policy import CustomSignal, Limits, Match, Policy, Rule, SpotPool
 from webhook.core.snapshot import Meta, Snapshot
 from webhook.core.vocabulary import (
     ANNOTATION_WORDS,
@@ -287,6 +289,10 @@ def _share(redactor: Redactor, text: str) -> str:
     return text if consent.MAX_SPOT.fullmatch(text) else redactor.name(text)
 
 
+def _limit(redactor: Redactor, text: str) -> str:
+    return text if budget.AMOUNT.fullmatch(text) else redactor.name(text)
+
+
 _EFFECTS = _one_of(("NoSchedule", "PreferNoSchedule", "NoExecute"))
 _UNITS = _one_of(("cores", "bytes/s", "s", "1"))
 _SIGNALS = _one_of(("cpu", "received"))
@@ -337,6 +343,8 @@ _TEXT: dict[tuple[type, str], Callable[[Redactor, Any], object]] = {
     (Workload, "labels"): Redactor.annotations,
     (Workload, "rule"): Redactor.name,
     (Verdict, "uid"): Redactor.name,
+    (Memory, "last_outcome"): _one_of(Outcome),
+    **{(Limits, name): _limit for name in ("per_run", "per_cluster", "per_namespace", "per_workload", "per_node")},
     (Signal, "name"): _SIGNALS,
     (Signal, "unit"): _UNITS,
 }

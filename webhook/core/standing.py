@@ -11,7 +11,7 @@ from webhook.core import badday, budget, consent, learning
 from webhook.core.book import Control
 from webhook.core.consent import Consent
 from webhook.core.model import CapacityType, Memory, Side, Value, Workload, WorkloadKey
-from webhook.core.moves import MISSES, Finished, InFlight, Outcome, Step
+from webhook.core.moves import MISSES, Finished, InFlight, Outcome, SpotHealth, Step
 from webhook.core.policy import Limits, Mode, MovePolicy, Policy
 from webhook.core.policy import Move as Way
 from webhook.core.snapshot import Snapshot
@@ -126,11 +126,19 @@ def stand(control: Control, snapshot: Snapshot, *, now: datetime) -> Standing:
             snapshot.workloads[key].pods_on_spot for key, one in settled.items() if _may_be_moved(key, one, policy)
         ),
     }
+    health = badday.observe(
+        control.spot,
+        badday.SpotNodes.of(snapshot.nodes.values()),
+        policy=policy,
+        now=now,
+        wanted=any(w.verdict is not None and w.verdict.side is Side.SPOT for w in snapshot.workloads.values()),
+        finished=control.finished,
+    )
     spot_nodes = [node for node in snapshot.nodes.values() if node.capacity_type is CapacityType.SPOT]
     return Standing(
         at=now,
         heartbeat=control.heartbeat,
-        freezes=tuple(_freezes(control, policy, any_may=wholes[Side.SPOT] > 0, now=now)),
+        freezes=tuple(_freezes(control, health, policy, any_may=wholes[Side.SPOT] > 0, now=now)),
         sides=_sides(snapshot, settled),
         namespaces=_shares(snapshot),
         spot_nodes_ready=sum(node.ready for node in spot_nodes),
@@ -191,7 +199,7 @@ def _may_be_moved(key: WorkloadKey, settled: Consent, policy: Policy) -> bool:
     return settled.mode is Mode.MOVE and bool(settled.moves) and not _is_left_alone(key, settled, policy)
 
 
-def _freezes(control: Control, policy: Policy, *, any_may: bool, now: datetime) -> Iterator[Freeze]:
+def _freezes(control: Control, health: SpotHealth, policy: Policy, *, any_may: bool, now: datetime) -> Iterator[Freeze]:
     """What holds most first."""
     if not any_may:
         reason = f"no workload may be moved; the mode of the configuration is {policy.mode}"
@@ -207,8 +215,8 @@ def _freezes(control: Control, policy: Policy, *, any_may: bool, now: datetime) 
     if control.sanity.alarm:
         reason = f"{control.sanity.alarm}: {control.sanity.reason}"
         yield Freeze(code="alarm", to=Side.SPOT, since=control.sanity.since, reason=reason)
-    if why := badday.freeze(control.spot, policy.moves, now):
-        yield Freeze(code="spot-unwell", to=Side.SPOT, since=control.spot.unwell_at, reason=why)
+    if why := badday.freeze(health, policy.moves, now):
+        yield Freeze(code="spot-bad-day", to=Side.SPOT, since=health.unwell_at, reason=why)
 
 
 def _sides(snapshot: Snapshot, settled: Mapping[WorkloadKey, Consent]) -> tuple[SideCount, ...]:

@@ -205,7 +205,8 @@ def _bounded(case: _Case) -> Refused | None:
             Refusal.BUDGET_STALE, f"disruption budget {found.name} changed, and its status does not tell yet"
         )
     for one in case.autoscalers:
-        if one.desired_replicas != one.current_replicas:
+        # One that has no metrics wants none at all, for as long as that lasts; it scales nothing.
+        if one.desired_replicas not in (0, one.current_replicas):
             return Refused(
                 Refusal.AUTOSCALING,
                 f"autoscaler {one.name} wants {one.desired_replicas} replicas and sees {one.current_replicas}",

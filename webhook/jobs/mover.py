@@ -175,6 +175,10 @@ class _Run:
         started = plan.starts if self._holds() else ()
         try:
             self._advance()
+        except KeyboardInterrupt:
+            # Else whoever comes next would wait for the end of a hold that nobody has.
+            self._release()
+            raise
         except ClusterError as exc:
             # What was begun is in the book; the next run goes on with it.
             self._broke_off("moves broke off", exc)
