@@ -108,10 +108,12 @@ def _port_in(folder: Path) -> int:
     return int(found[1]) if found else 0
 
 
-def test_its_three_commands_work_when_pasted(process, tmp_path):
+def test_its_four_commands_work_when_pasted(process, tmp_path):
     text = process("demo").out.split("Try next:\n")[1]
-    explain, wide, serve = (shlex.split(line.strip()) for line in text.strip().splitlines())
-    assert {words[0] for words in (explain, wide, serve)} == {".venv/bin/spot-balancer"}
+    explain, wide, plan, serve = (shlex.split(line.strip()) for line in text.strip().splitlines())
+    assert {words[0] for words in (explain, wide, plan, serve)} == {".venv/bin/spot-balancer"}
+    done = subprocess.run([PROGRAM, *plan[1:]], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert (done.returncode, "WOULD START" in done.stdout) == (0, True), "the idle owner's pods are on regular nodes"
     for words in (explain, wide):
         done = subprocess.run([PROGRAM, *words[1:]], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
         assert done.returncode == 0, done.stderr

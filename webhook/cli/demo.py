@@ -224,6 +224,7 @@ class Page:
         self.say("Try next:", bold=True)
         self.say(f"  {program} explain {names[0]} --snapshot {file}")
         self.say(f"  {program} explain {names[-1]} --snapshot {file} -o wide")
+        self.say(f"  {program} plan --snapshot {file}")
         self.say(f"  {program} serve --snapshot {file} --bind 127.0.0.1:8443")
 
     def _table(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
