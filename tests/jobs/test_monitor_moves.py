@@ -6,6 +6,7 @@ import pytest
 from tests.fakes import TinyCluster, minutes
 from tests.jobs.test_mover import deps_of, run
 from webhook.core.book import Book
+from webhook.core.model import Side
 from webhook.core.moves import Outcome, Step
 from webhook.core.policy import Mode
 from webhook.core.sanity import Alarm, Sanity
@@ -73,3 +74,26 @@ def test_a_dry_run_plans_on_the_doubt_that_it_found_itself(monkeypatch):
     dry, real = run_monitor(cluster, dry_run=True), run_monitor(cluster)
     assert dry.moves.considered == real.moves.considered == {"frozen": 1}
     assert dry.moves.frozen == real.moves.frozen != ()
+
+
+def test_who_would_move_is_told_once_that_spot_is_frozen_and_once_that_it_is_not():
+    cluster = TinyCluster(spot=2)
+    cluster.deploy(annotations={"spot-balancer.io/spot": "always"})
+    spot = [name for name in cluster.nodes if cluster.side_of(name) is Side.SPOT]
+    set_ready(cluster, spot, ready=False)
+    for _ in range(3):
+        run_monitor(cluster)
+        cluster.advance(60)
+    assert [one.reason for one in cluster.happenings] == ["MovesFrozen"]
+    assert cluster.happenings[0].note == "nothing moves to spot: spot-bad-day: none of 2 spot nodes is Ready"
+
+    set_ready(cluster, spot, ready=True)
+    for _ in range(15):
+        run_monitor(cluster)
+        cluster.advance(60)
+    told = [one.reason for one in cluster.happenings]
+    assert (told.count("MovesFrozen"), told.count("MovesUnfrozen")) == (1, 1)
+
+
+def set_ready(cluster, names, *, ready):
+    cluster.nodes |= {name: msgspec.structs.replace(cluster.nodes[name], ready=ready) for name in names}

@@ -14,7 +14,8 @@ class Control(Value, frozen=True):
     ``heartbeat`` is the end of the monitor's last run, ``sanity`` what the next run is held against. ``moves`` are under
     way, ``disruptions`` those that a budget's window may still count, ``finished`` the last moves that ended, the newest
     last. ``numbered`` is how many moves there ever were, ``ended`` of them by ``<side>/<outcome>``. ``missed_admissions``
-    counts the pods that the last run found created while nobody stamped them. ``paused`` stops new ones, ``hold`` is the run that moves now.
+    counts the pods that the last run found created while nobody stamped them, ``frozen`` has the codes of what kept
+    everything from moving to spot then. ``paused`` stops new ones, ``hold`` is the run that moves now.
     """
 
     heartbeat: datetime | None = None
@@ -25,6 +26,7 @@ class Control(Value, frozen=True):
     finished: tuple[Finished, ...] = ()
     ended: dict[str, int] = {}
     missed_admissions: int = 0
+    frozen: tuple[str, ...] = ()
     spot: SpotHealth = SpotHealth()
     paused: Pause | None = None
     hold: Hold | None = None

@@ -9,6 +9,7 @@ for everybody who stays.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import NamedTuple
@@ -158,7 +159,17 @@ def refreshed(world: World) -> Control:
         spot=world.health,
         finished=control.finished[-KEPT_FINISHED:],
         missed_admissions=_all_missed(world),
+        frozen=tuple(why.partition(":")[0] for why in world.freezes),
     )
+
+
+def frozen_workloads(world: World) -> Iterator[Workload]:
+    """Those that would have somebody to move to spot, were it not for a freeze; by their names."""
+    for key, workload in sorted(world.scene.snapshot.workloads.items()):
+        settled = world.scene.consents[key]
+        side = belongs(workload, settled, world.policy.sides, now=world.now).side
+        if settled.mode is Mode.MOVE and side is Side.SPOT and world.scene.misplaced(key, Side.SPOT):
+            yield workload
 
 
 def _all_missed(world: World) -> int:

@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -120,18 +121,22 @@ def run_once(  # noqa: PLR0913 - the four ports, the policy and the clock
     decides the same and writes nothing.
     """
     ends_by = clock() + _LONGEST_RUN
-    report, world = _judge_once(cluster, usage, book, policy, clock, dry_run=dry_run)
+    report, world, before = _judge_once(cluster, usage, book, policy, clock, dry_run=dry_run)
     if mover is None or not (rules.may_move(policy) or mover.book.control().moves):
         return report
-    if rules.may_move(policy):
-        _tell_changes(report, world.scene, mover, dry_run=dry_run)
+    if rules.may_move(policy) and not dry_run:
+        _tell_changes(report, world.scene, mover)
+        _tell_freezes(before, world, mover)
     return msgspec.structs.replace(report, moves=move(mover, world, dry_run=dry_run, ends_by=ends_by))
 
 
 def _judge_once(  # noqa: PLR0913 - as above
     cluster: ClusterReader, usage: UsageSource, book: MonitorBook, policy: Policy, clock: Clock, *, dry_run: bool
-) -> tuple[MonitorReport, World]:
-    """What was judged, and the world to move in: of the control object it has what this run found out."""
+) -> tuple[MonitorReport, World, Control]:
+    """What was judged, the world to move in, and the control object of before.
+
+    In a dry run that world's control object has what this run found out, and nothing else.
+    """
     census, old = cluster.census(), book.read()
     now = clock()
     sweeps = sweep_all(usage, policy, clock)
@@ -141,7 +146,10 @@ def _judge_once(  # noqa: PLR0913 - as above
     new, forgotten = rewrite(old, judgements, census=census, policy=policy, now=now, frozen=whole_run.alarm is not None)
     finished = clock()
     scene = Scene(census, inventory.build(census, new, policy))
-    written = 0 if dry_run else book.write(old, new) + _beat(book, scene, whole_run, finished)
+    written, control = 0, Control(heartbeat=finished, sanity=whole_run)
+    if not dry_run:
+        written = book.write(old, new) + 1
+        control = _beat(book, scene, whole_run, finished)
     seen = Counter(judgement.evidence for judgement in judgements.values())
     answers = [swept.answer for swept in sweeps.values()]
     whole = [answer for answer in answers if isinstance(answer, UsageSweep)]
@@ -167,11 +175,11 @@ def _judge_once(  # noqa: PLR0913 - as above
         alarm_reason=whole_run.reason,
     )
     _tell(report)
-    return report, World(scene=scene, control=Control(heartbeat=finished, sanity=whole_run), now=finished)
+    return report, World(scene=scene, control=control, now=finished), old.control
 
 
-def _beat(book: MonitorBook, scene: Scene, whole_run: sanity.Sanity, now: datetime) -> int:
-    """Write what the control object learns from this run over whatever it says by now; returns 1, the object.
+def _beat(book: MonitorBook, scene: Scene, whole_run: sanity.Sanity, now: datetime) -> Control:
+    """Write what the control object learns from this run over whatever it says by now.
 
     Raises ClusterConflict where others write faster than we read.
     """
@@ -181,15 +189,29 @@ def _beat(book: MonitorBook, scene: Scene, whole_run: sanity.Sanity, now: dateti
     return _beat_once(book, scene, whole_run, now)
 
 
-def _beat_once(book: MonitorBook, scene: Scene, whole_run: sanity.Sanity, now: datetime) -> int:
-    control = planning.refreshed(World(scene=scene, control=book.control(), now=now))
-    book.swap(msgspec.structs.replace(control, heartbeat=now, sanity=whole_run))
-    return 1
+def _beat_once(book: MonitorBook, scene: Scene, whole_run: sanity.Sanity, now: datetime) -> Control:
+    heard = msgspec.structs.replace(book.control(), heartbeat=now, sanity=whole_run)
+    after = planning.refreshed(World(scene=scene, control=heard, now=now))
+    book.swap(after)
+    return after
 
 
-def _tell_changes(report: MonitorReport, scene: Scene, mover: MoverDeps, *, dry_run: bool) -> None:
+def _tell_freezes(before: Control, world: World, mover: MoverDeps) -> None:
+    """Events on the workloads that would move to spot, once when a freeze begins and once when none is left."""
+    if bool(before.frozen) == bool(world.control.frozen):
+        return
+    if world.control.frozen:
+        reason, note = "MovesFrozen", f"nothing moves to spot: {'; '.join(world.freezes)}"
+    else:
+        reason, note = "MovesUnfrozen", "workloads may move to spot again, one after the other"
+    for workload in islice(planning.frozen_workloads(world), _MOST_EVENTS):
+        happening = Happening(workload.key, workload.uid, workload.api_version, reason, note, world.now)
+        mover.recorder.record(happening)
+
+
+def _tell_changes(report: MonitorReport, scene: Scene, mover: MoverDeps) -> None:
     """Events on the workloads that turned; of very many the first, for the log has all of them."""
-    for change in () if dry_run else report.changes[:_MOST_EVENTS]:
+    for change in report.changes[:_MOST_EVENTS]:
         workload = scene.snapshot.workloads.get(WorkloadKey.parse(change.workload))
         if workload is not None:
             note = f"its side turned from {change.before} to {change.after}: {change.reason}"
