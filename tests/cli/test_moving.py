@@ -1,4 +1,4 @@
-"""`pause`, `resume`, `status` and `history`: what they print, what they change, and what they say when they cannot."""
+"""`pause`, `resume`, `status` and `history`: what they print, what they change, and what they say when they cannot. A long table of each."""
 
 import json
 import os
