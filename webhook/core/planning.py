@@ -216,7 +216,7 @@ def _rests(case: _Case) -> Said | None:
     if case.belonging.side is None and case.belonging.doubt:
         return *case.belonging.doubt, None
     if not case.misplaced:
-        return "settled", f"all its pods are on the {case.belonging.side} side", None
+        return "settled", f"it belongs on the {case.belonging.side} side, and none of its pods is on the other", None
     return None
 
 

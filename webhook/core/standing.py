@@ -12,7 +12,7 @@ from webhook.core.book import Control
 from webhook.core.consent import Consent
 from webhook.core.model import CapacityType, Memory, Side, Value, Workload, WorkloadKey
 from webhook.core.moves import MISSES, Finished, InFlight, Outcome, SpotHealth, Step
-from webhook.core.policy import Limits, Mode, MovePolicy, Policy
+from webhook.core.policy import Limits, Mode, MovePolicy, Policy, SpotWish
 from webhook.core.policy import Move as Way
 from webhook.core.snapshot import Snapshot
 
@@ -222,10 +222,16 @@ def _freezes(control: Control, health: SpotHealth, policy: Policy, *, any_may: b
 def _sides(snapshot: Snapshot, settled: Mapping[WorkloadKey, Consent]) -> tuple[SideCount, ...]:
     counts: dict[Mode, Counter[str]] = {mode: Counter() for mode in Mode}
     for key, workload in snapshot.workloads.items():
-        side = workload.verdict.side if workload.verdict else Side.REGULAR
+        side = _side(workload, settled[key])
         alone = _is_left_alone(key, settled[key], snapshot.meta.policy)
         counts[settled[key].mode]["left_alone" if alone else side.value] += 1
     return tuple(SideCount(mode=mode, **count) for mode, count in counts.items() if count)
+
+
+def _side(workload: Workload, settled: Consent) -> Side:
+    """What was said in so many words counts before the book."""
+    said = {SpotWish.ALWAYS: Side.SPOT, SpotWish.NEVER: Side.REGULAR}.get(settled.spot)
+    return said or (workload.verdict.side if workload.verdict else Side.REGULAR)
 
 
 def _shares(snapshot: Snapshot) -> tuple[SpotShare, ...]:
