@@ -151,7 +151,7 @@ def considered(key: WorkloadKey, snapshot: Snapshot) -> Consideration | None:
     if snapshot.census is None or snapshot.control is None:
         return None
     world = World(scene=Scene(snapshot.census, snapshot), control=snapshot.control, now=snapshot.meta.captured_at)
-    return next((one for one in plan(world).considered if one.workload == key), None)
+    return next((one for one in plan(world, thorough=True).considered if one.workload == key), None)
 
 
 def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> list[str]:

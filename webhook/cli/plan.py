@@ -62,7 +62,7 @@ def command(snapshot_file: Path | None, config_file: Path | None, output: str, a
         note_defaults(config_file)
         snapshot = capture_cluster(access, read_configuration(config_file), with_census=True)
     world = world_of(snapshot, str(snapshot_file or "the cluster"))
-    found = plan(world)
+    found = plan(world, thorough=True)
     if output in STRUCTURED:
         print_structured(_view(found, world), output)
         return

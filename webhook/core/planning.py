@@ -96,6 +96,13 @@ class _Case(NamedTuple):
         """Of its moves."""
         return self.world.memory(self.workload.key)
 
+    @property
+    def order(self) -> tuple[object, ...]:
+        """The way back first; then whose last move is the longest ago, who never moved before all others."""
+        verdict = self.workload.verdict
+        since = verdict.since if verdict else None
+        return (self.belonging.side is Side.SPOT, self.memory.learnt, since or _EPOCH, str(self.workload.key))
+
     def told(self, code: str, reason: str, until: datetime | None = None) -> Consideration:
         """It stays."""
         side, count = self.belonging.side, len(self.misplaced)
@@ -110,14 +117,6 @@ class _Candidate(NamedTuple):
     way: Way
     pods: list[PodFact]
     trim: bool
-    memory: Memory
-
-    @property
-    def order(self) -> tuple[object, ...]:
-        """The way back first; then whose last move is the longest ago, who never moved before all others."""
-        verdict = self.workload.verdict
-        since = verdict.since if verdict else None
-        return (self.to is Side.SPOT, self.memory.learnt, since or _EPOCH, str(self.workload.key))
 
     def told(self, said: Said) -> Consideration:
         """It stays, or starts."""
@@ -126,18 +125,21 @@ class _Candidate(NamedTuple):
         return Consideration(key, code, reason, side=self.to, misplaced=count, way=self.way, until=until)
 
 
-def plan(world: World) -> Plan:
-    """The moves to begin now. Deterministic, whatever the order of what was read."""
-    considered, candidates = list[Consideration](), list[_Candidate]()
-    workloads = world.scene.snapshot.workloads
-    chosen = _Chooser(world)
-    for workload in workloads.values():
+def plan(world: World, *, thorough: bool = False) -> Plan:
+    """The moves to begin now. Deterministic, whatever the order of what was read.
+
+    Once a budget of all together is used up, whoever waits for it is told so, and not looked at closer: of thousands that
+    fell asleep in one minute ten move in a run. ``thorough`` looks at all, for people who ask why; the moves are the same.
+    """
+    considered, waiting = list[Consideration](), list[_Case]()
+    chosen = _Chooser(world, thorough=thorough)
+    for workload in world.scene.snapshot.workloads.values():
         found = chosen.free(workload) or _consider(world, workload)
-        if isinstance(found, _Candidate):
-            candidates.append(found)
-        elif found is not None:
+        if isinstance(found, Consideration):
             considered.append(found)
-    considered += [chosen.take(candidate) for candidate in sorted(candidates, key=lambda one: one.order)]
+        elif found is not None:
+            waiting.append(found)
+    considered += [chosen.take(case) for case in sorted(waiting, key=lambda one: one.order)]
     return Plan(
         starts=tuple(chosen.starts),
         disruptions=tuple(chosen.disruptions),
@@ -188,8 +190,8 @@ def stop_reason(world: World) -> tuple[str, str] | None:
     return None
 
 
-def _consider(world: World, workload: Workload) -> Consideration | _Candidate | None:
-    """What is to be thought of one workload; None where it has nothing that could be moved."""
+def _consider(world: World, workload: Workload) -> Consideration | _Case | None:
+    """What is to be thought of one workload, or the case where it may go; None where it has nothing that could be moved."""
     key, settled = workload.key, world.scene.consents[workload.key]
     if not world.scene.pods.get(key):
         return None
@@ -198,13 +200,19 @@ def _consider(world: World, workload: Workload) -> Consideration | _Candidate | 
     case = _Case(world, workload, settled, belonging, misplaced)
     if said := _rests(case) or _waits(case):
         return case.told(*said)
+    return case
+
+
+def _handled(case: _Case) -> Consideration | _Candidate:
+    """By which way it would go, or why its pods must not be touched."""
+    world, side, key = case.world, case.belonging.side, case.workload.key
     handling = touch.handle(world.scene.subject(key), world.scene.bounds, policy=world.policy, now=world.now)
     if handling.way is None:
         return case.told(str(handling.refusal), refused(handling))
-    free = [pod for pod in misplaced if pod.uid in handling.pods]
-    if not free or belonging.side is None:
+    free = [pod for pod in case.misplaced if pod.uid in handling.pods]
+    if not free or side is None:
         return case.told("held", "each of its pods on the wrong side says that it must not be touched")
-    return _Candidate(workload, belonging.side, handling.way, free, belonging.trim, case.memory)
+    return _Candidate(case.workload, side, handling.way, free, case.belonging.trim)
 
 
 def _rests(case: _Case) -> Said | None:
@@ -275,8 +283,8 @@ def refused(handling: Handling) -> str:
 class _Chooser:
     """Takes candidates in order, each against what those before it left of budgets and nodes."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, *, thorough: bool) -> None:
+        self._world, self._thorough = world, thorough
         self._number = max(world.control.numbered, _learnt(world))
         owed = tuple(_more(world, move) for move in world.control.moves if move.owed)
         self._ledger = Ledger.of((*budget.expire(world.control.disruptions, world.policy.moves, now=world.now), *owed))
@@ -305,8 +313,22 @@ class _Chooser:
         reason = f"{len(move.wrong)} of its pods are evicted: {move.note}"
         return Consideration(workload.key, "starts", reason, side=move.to, way=move.way, pod=move.pod)
 
-    def take(self, candidate: _Candidate) -> Consideration:
-        """Start a move of it, or say why not now: by its first pod that has a budget and a place."""
+    def take(self, case: _Case) -> Consideration:
+        """Start a move of it, or say why not now."""
+        side = case.belonging.side
+        if side and not self._thorough and (spent := self._used_up(side)):
+            return case.told(*_spent(spent))
+        found = _handled(case)
+        return found if isinstance(found, Consideration) else self._begin(found)
+
+    def _used_up(self, to: Side) -> Refusal | None:
+        """The budget of the run or of the cluster that lets nobody go there any more."""
+        unbounded = dict.fromkeys(("per_namespace", "per_workload", "per_node"), _UNBOUNDED)
+        policy = _limited(self._world.policy.moves, to, **unbounded)
+        return self._ledger.refuses(Disruption(self._world.now, to, "", ""), policy, self._wholes[to])
+
+    def _begin(self, candidate: _Candidate) -> Consideration:
+        """By its first pod that has a budget and a place."""
         if crowded := self._crowded(candidate):
             return candidate.told(("in-turn", crowded, None))
         said, proven = None, set[object]()
