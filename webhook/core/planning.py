@@ -8,7 +8,6 @@ out by the mover, which looks again right before it acts. The module is long bec
 for everybody who stays.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,7 +18,7 @@ import msgspec
 from webhook.core import badday, budget, fitting, learning, strays, touch
 from webhook.core.belonging import Belonging, belongs, room_on_spot
 from webhook.core.book import Control
-from webhook.core.budget import Ledger, Limit, Refusal, Wholes
+from webhook.core.budget import Ledger, Limit, Refusal
 from webhook.core.census import PodFact
 from webhook.core.consent import Consent
 from webhook.core.fitting import Destination, Why
@@ -293,11 +292,6 @@ class _Chooser:
         self.disruptions: list[Disruption] = []
 
     @cached_property
-    def _wholes(self) -> dict[Side, Wholes]:
-        """Counted only where somebody may go: in most minutes nobody does."""
-        return {side: _wholes(self._world, side) for side in Side}
-
-    @cached_property
     def _proofs(self) -> Proofs:
         return Proofs(self._world.ground)
 
@@ -325,7 +319,7 @@ class _Chooser:
         """The budget of the run or of the cluster that lets nobody go there any more."""
         unbounded = dict.fromkeys(("per_namespace", "per_workload", "per_node"), _UNBOUNDED)
         policy = _limited(self._world.policy.moves, to, **unbounded)
-        return self._ledger.refuses(Disruption(self._world.now, to, "", ""), policy, self._wholes[to])
+        return self._ledger.refuses(Disruption(self._world.now, to, "", ""), policy, self._world.scene.wholes[to])
 
     def _begin(self, candidate: _Candidate) -> Consideration:
         """By its first pod that has a budget and a place."""
@@ -363,7 +357,7 @@ class _Chooser:
             # Who allows a restart lets all pods of a workload go, as its own strategy says; all else is held to.
             policy = _limited(policy, candidate.to, per_workload="100%")
         for one in cost:
-            if refusal := ledger.refuses(one, policy, self._wholes[candidate.to]):
+            if refusal := ledger.refuses(one, policy, self._world.scene.wholes[candidate.to]):
                 return refusal
             ledger = ledger.spend(one)
         return ledger
@@ -408,7 +402,7 @@ def affords_one_more(world: World, move: InFlight) -> bool:
     """
     policy = _limited(world.policy.moves, move.to, per_workload=_UNBOUNDED, per_node=_UNBOUNDED)
     ledger = Ledger.of(budget.expire(world.control.disruptions, policy, now=world.now))
-    return ledger.refuses(_more(world, move), policy, _wholes(world, move.to)) is None
+    return ledger.refuses(_more(world, move), policy, world.scene.wholes[move.to]) is None
 
 
 def _more(world: World, move: InFlight) -> Disruption:
@@ -430,21 +424,6 @@ def _spent(refusal: Refusal) -> Said:
         return f"budget-{refusal.limit}", f"the budget per {refusal.limit} allows none at all", None
     sentence = f"the budget per {refusal.limit} is spent: {refusal.spent} of {refusal.allowed}"
     return f"budget-{refusal.limit}", sentence, refusal.free_at
-
-
-def _wholes(world: World, side: Side) -> Wholes:
-    """What percents are of: workloads that may be moved for the way there, their pods on spot for the way back."""
-    cluster, namespaces = 0, defaultdict[str, int](int)
-    workloads: dict[str, int] = {}
-    for key, workload in world.scene.snapshot.workloads.items():
-        settled = world.scene.consents[key]
-        excluded = key.namespace in world.policy.excluded_namespaces
-        if settled.mode is Mode.MOVE and settled.handled and not excluded:
-            count = 1 if side is Side.SPOT else workload.pods_on_spot
-            cluster += count
-            namespaces[key.namespace] += count
-            workloads[str(key)] = workload.replicas or workload.pods
-    return Wholes(cluster=cluster, namespaces=dict(namespaces), workloads=workloads, nodes=dict(world.scene.on_node))
 
 
 def _begin(world: World, candidate: _Candidate, pod: PodFact, destination: str, number: int) -> InFlight:

@@ -10,6 +10,7 @@ from webhook.core import badday, consent, learning, owners
 from webhook.core.badday import SpotNodes
 from webhook.core.book import Control
 from webhook.core.bounds import Bounds
+from webhook.core.budget import Wholes
 from webhook.core.census import Census, ControllerFact, PodFact
 from webhook.core.consent import Consent
 from webhook.core.fitting import Ground
@@ -78,6 +79,24 @@ class Scene:
             settled.handled and (settled.spot is SpotWish.ALWAYS or _is_spots(self.snapshot.workloads[key]))
             for key, settled in self.consents.items()
         )
+
+    @cached_property
+    def wholes(self) -> Mapping[Side, Wholes]:
+        """What percents of budgets are of; counted only where somebody may go, for in most minutes nobody does."""
+        return {side: self._wholes(side) for side in Side}
+
+    def _wholes(self, side: Side) -> Wholes:
+        """Workloads that may be moved for the way to spot, their pods on spot for the way back."""
+        cluster, namespaces = 0, defaultdict[str, int](int)
+        workloads: dict[str, int] = {}
+        for key, workload in self.snapshot.workloads.items():
+            settled, excluded = self.consents[key], key.namespace in self.policy.excluded_namespaces
+            if settled.mode is Mode.MOVE and settled.handled and not excluded:
+                count = 1 if side is Side.SPOT else workload.pods_on_spot
+                cluster += count
+                namespaces[key.namespace] += count
+                workloads[str(key)] = workload.replicas or workload.pods
+        return Wholes(cluster=cluster, namespaces=dict(namespaces), workloads=workloads, nodes=dict(self.on_node))
 
     @cached_property
     def bounds(self) -> Bounds:
