@@ -430,12 +430,11 @@ def _wishes(case: _Case, route: _Route) -> tuple[Alternative, ...]:
 def _stamps(case: _Case, side: Side, how: str, *, below: int = 0) -> dict[str, str]:
     """``v1/<side>/<how>/<transition>``, and the order in which the ReplicaSet controller may take pods away.
 
-    That is the transition's number, less ``below``. A surge by somebody's word alone, without a transition, is a step
-    above what was there: else the controller might take its new pod.
+    That is the transition's number, less ``below``.
     """
     transition = case.workload.verdict.transitions if case.workload.verdict else 0
     stamps = {DECISION: f"v1/{side}/{how}/{transition}"}
-    cost = max(transition - below, 0) or int(case.workload.surging)
+    cost = max(transition - below, 0)
     if cost and DELETION_COST not in (case.request.pod.metadata.annotations or {}):
         stamps[DELETION_COST] = str(cost)
     return stamps
