@@ -13,6 +13,7 @@ from webhook.core import spotpool
 from webhook.core.model import (
     CapacityType,
     ControllerRef,
+    Memory,
     Namespace,
     Node,
     Requirement,
@@ -23,7 +24,7 @@ from webhook.core.model import (
 )
 from webhook.core.placement import Changes, Decision, PlacementRequest, decide
 from webhook.core.pod import Pod
-from webhook.core.policy import CustomSignal, IdlePolicy, Match, Policy, Rule, SpotPool
+from webhook.core.policy import CustomSignal, IdlePolicy, Limits, Match, MovePolicy, Policy, Rule, SpotPool
 from webhook.core.redaction import Redactor, redact
 from webhook.core.rehearsal import rehearse
 from webhook.core.snapshot import Snapshot
@@ -248,3 +249,13 @@ def test_what_nobody_saw_of_a_cron_job_stays_readable_but_for_the_run(reason):
     redactor = Redactor(SECRET, builders.make_snapshot(workload))
     other = redactor.owned("nightly-29545200", ["nightly"])
     assert redactor.sentence(reason, workload) == reason.replace("nightly-29545200", other)
+
+
+def test_limits_in_counts_and_what_moves_taught_name_nobody_and_stay():
+    moves = MovePolicy(to_spot=Limits(per_cluster="20", per_node="3"))
+    memory = Memory(learnt=4, misses=1, last_outcome="no-capacity")
+    moved = builders.make_workload(verdict=builders.make_verdict(builders.make_workload().key, memory=memory))
+    found = redact(builders.make_snapshot(moved, policy=Policy(moves=moves)), b"secret")
+    assert found.meta.policy.moves == moves
+    (workload,) = found.workloads.values()
+    assert workload.verdict.memory == memory
