@@ -20,7 +20,6 @@ from webhook.core.model import ControllerRef, Namespace, Requirement, Resources,
 from webhook.core.moves import Answer, Happening, Live, Result
 from webhook.core.planning import Scene, World
 from webhook.core.policy import Mode, Policy
-from webhook.core.steps import is_active
 from webhook.core.victims import possible_victims
 from webhook.errors import ClusterConflict, ClusterUnavailable
 
@@ -57,7 +56,7 @@ class Deployed:
 
     @property
     def active(self):
-        return [pod for pod in self.pods.values() if is_active(pod)]
+        return [pod for pod in self.pods.values() if pod.is_active]
 
     @property
     def available(self):

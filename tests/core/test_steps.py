@@ -6,7 +6,7 @@ from tests.builders import NOW, make_move
 from tests.core.steps_builders import KEY, LANDED, MINUTE, OLD, PENDING, SECOND, changed, deployment, pod, view
 from webhook.core.model import Side
 from webhook.core.moves import Answer, Outcome, Result, Step
-from webhook.core.steps import Evict, Restart, Scale, anchored, answered, generation_of, is_active, is_rolling
+from webhook.core.steps import Evict, Restart, Scale, anchored, answered, generation_of, is_rolling
 
 EVICT, SCALE, RESTART = Evict(pods=(("web-1", "u"),)), Scale(replicas=3, resource_version="7"), Restart("7")
 
@@ -82,7 +82,7 @@ def test_of_what_has_no_rollout_nothing_rolls():
 
 
 def test_finished_pods_and_those_on_their_way_out_are_not_counted():
-    assert [is_active(changed(OLD[0], **now)) for now in ({}, {"deleting": True}, {"phase": "Failed"})] == [
+    assert [changed(OLD[0], **now).is_active for now in ({}, {"deleting": True}, {"phase": "Failed"})] == [
         True,
         False,
         False,

@@ -29,7 +29,7 @@ from webhook.core.patch import Operation
 from webhook.core.planning import Consideration, plan
 from webhook.core.rehearsal import Rehearsal, rehearse
 from webhook.core.sanity import Alarm
-from webhook.core.scene import Scene, World
+from webhook.core.scene import World
 from webhook.core.snapshot import Snapshot
 from webhook.core.words import ALARMS, MEANING
 
@@ -148,10 +148,12 @@ def explain(workload: Workload, snapshot: Snapshot) -> tuple[Explanation, Rehear
 
 def considered(key: WorkloadKey, snapshot: Snapshot) -> Consideration | None:
     """What the next run would think of moving it; None where the snapshot was captured without what moves need."""
-    if snapshot.census is None or snapshot.control is None:
-        return None
-    world = World(scene=Scene(snapshot.census, snapshot), control=snapshot.control, now=snapshot.meta.captured_at)
-    return next((one for one in plan(world, thorough=True).considered if one.workload == key), None)
+    world = World.of(snapshot)
+    return (
+        None
+        if world is None
+        else next((one for one in plan(world, thorough=True).considered if one.workload == key), None)
+    )
 
 
 def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> list[str]:

@@ -22,7 +22,7 @@ from webhook.cli.common import (
     rows,
 )
 from webhook.core.model import Value
-from webhook.core.planning import Consideration, Plan, Scene, World, plan
+from webhook.core.planning import Consideration, Plan, World, plan
 from webhook.core.snapshot import Snapshot
 from webhook.errors import InputError
 
@@ -71,12 +71,13 @@ def command(snapshot_file: Path | None, config_file: Path | None, output: str, a
 
 def world_of(snapshot: Snapshot, source: str) -> World:
     """One look at a capture, at its own time. Raises InputError where it was captured without what moves need."""
-    if snapshot.census is None or snapshot.control is None:
+    world = World.of(snapshot)
+    if world is None:
         raise InputError(
             f"{printable(source)} was captured without pods and what bounds their moves; "
             "capture it anew with `spot-balancer snapshot`, without --redact"
         )
-    return World(scene=Scene(snapshot.census, snapshot), control=snapshot.control, now=snapshot.meta.captured_at)
+    return world
 
 
 def _view(found: Plan, world: World) -> PlanView:

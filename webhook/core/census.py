@@ -22,6 +22,10 @@ class NodeFact(Value, frozen=True):
     extended: dict[str, float] = {}
 
 
+FINISHED = ("Succeeded", "Failed")
+"""Phases of pods that hold nothing any more."""
+
+
 class PodNeeds(Value, frozen=True):
     """What a pod asks of the node it runs on, and what speaks against moving it; pods of one template share one.
 
@@ -78,6 +82,11 @@ class PodFact(Value, frozen=True):
     restarts: int = 0
     sidecar_restarts: int = 0
     needs: PodNeeds = PodNeeds()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether its controller counts it: neither finished nor on its way out."""
+        return not self.deleting and self.phase not in FINISHED
 
 
 class JobRun(Value, frozen=True):

@@ -29,14 +29,12 @@ import msgspec
 
 from webhook.core import demand, inventory, owners, spotpool
 from webhook.core.bounds import Bounds
-from webhook.core.census import Census, NodeFact, PodFact
+from webhook.core.census import FINISHED, Census, NodeFact, PodFact
 from webhook.core.model import Requirement, Resources, Side, Taint, Value, WorkloadKey
 from webhook.core.moves import InFlight
 from webhook.core.policy import Policy
 from webhook.core.spotpool import Landing
 from webhook.core.terrain import HOSTNAME, ZONE, Names, Terms, Terrain
-
-_FINISHED = ("Succeeded", "Failed")
 
 Workloads = Mapping[owners.Name, WorkloadKey]
 """By what pods name as their controller."""
@@ -324,7 +322,7 @@ def _bound(census: Census) -> dict[str, list[PodFact]]:
     """Pods by the node they hold room on; those on their way out hold it until they are gone."""
     bound: dict[str, list[PodFact]] = {node.name: [] for node in census.nodes}
     for pod in census.pods:
-        if pod.node_name in bound and pod.phase not in _FINISHED:
+        if pod.node_name in bound and pod.phase not in FINISHED:
             bound[pod.node_name].append(pod)
     return bound
 

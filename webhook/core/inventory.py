@@ -30,7 +30,6 @@ from webhook.core.snapshot import Meta, Snapshot
 from webhook.core.usage import NodeSample, NodeUsage
 
 TOLERATIONS_WHITELIST = "scheduler.alpha.kubernetes.io/tolerationsWhitelist"
-_FINISHED = ("Succeeded", "Failed")
 _NO_WORKLOAD = frozenset({"DaemonSet", "Node"})
 """One pod per node, or the node's own: their place is nobody's to choose."""
 
@@ -206,7 +205,7 @@ def _workloads(
     named = _named(census)
     pods: defaultdict[WorkloadKey, list[PodFact]] = defaultdict(list)
     for pod in census.pods:
-        if (key := _workload_of(pod, resolved)) and not pod.deleting and pod.phase not in _FINISHED:
+        if (key := _workload_of(pod, resolved)) and pod.is_active:
             pods[key].append(pod)
     surging = book.control.surging
     between: defaultdict[WorkloadKey, list[ControllerRef]] = defaultdict(list)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Self
 
 from webhook.core import badday, consent, learning, owners
 from webhook.core.badday import SpotNodes
@@ -18,7 +19,7 @@ from webhook.core.model import CapacityType, Memory, Side, Workload, WorkloadKey
 from webhook.core.moves import Finished, InFlight, Live, SpotHealth
 from webhook.core.policy import Mode, Policy, SpotWish
 from webhook.core.snapshot import Snapshot
-from webhook.core.steps import is_active, side_of
+from webhook.core.steps import side_of
 from webhook.core.touch import Subject
 
 
@@ -50,7 +51,7 @@ class Scene:
         found: defaultdict[WorkloadKey, list[PodFact]] = defaultdict(list)
         for pod in sorted(self.census.pods, key=_pod_name):
             above = pod.controller and resolved.get((pod.namespace, pod.controller.kind, pod.controller.name))
-            if above and is_active(pod):
+            if above and pod.is_active:
                 found[above].append(pod)
         return found
 
@@ -59,7 +60,7 @@ class Scene:
         """How many active pods each node has."""
         found: defaultdict[str, int] = defaultdict(int)
         for pod in self.census.pods:
-            if is_active(pod):
+            if pod.is_active:
                 found[pod.node_name] += 1
         return found
 
@@ -164,6 +165,13 @@ class World:
     scene: Scene
     control: Control
     now: datetime
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Self | None:
+        """A capture at its own time; None where it was captured without what moves need."""
+        if snapshot.census is None or snapshot.control is None:
+            return None
+        return cls(Scene(snapshot.census, snapshot), snapshot.control, snapshot.meta.captured_at)
 
     @property
     def policy(self) -> Policy:

@@ -15,8 +15,6 @@ from webhook.core.model import CapacityType, Side, Value
 from webhook.core.moves import Answer, InFlight, Live, Outcome, Result, Step
 from webhook.core.policy import MovePolicy
 
-_FINISHED = ("Succeeded", "Failed")
-
 
 class Scale(Value, frozen=True):
     """Ask for so many replicas, of that version of the object."""
@@ -88,7 +86,7 @@ class View(Value, frozen=True):
     @property
     def active(self) -> list[PodFact]:
         """The pods that its controller counts: neither finished nor on their way out."""
-        return [pod for pod in self.live.pods if is_active(pod)]
+        return [pod for pod in self.live.pods if pod.is_active]
 
     @property
     def new(self) -> list[PodFact]:
@@ -167,11 +165,6 @@ class View(Value, frozen=True):
     def scale(self, replicas: int) -> Scale:
         """Of the version that was just read."""
         return Scale(replicas=replicas, resource_version=self.live.resource_version)
-
-
-def is_active(pod: PodFact) -> bool:
-    """Whether its controller counts it."""
-    return not pod.deleting and pod.phase not in _FINISHED
 
 
 def side_of(capacity: CapacityType) -> Side:

@@ -28,7 +28,6 @@ from webhook.core.policy import Move as Way
 from webhook.core.policy import Policy
 from webhook.core.refusals import Refusal, Refused
 
-_FINISHED = ("Succeeded", "Failed")
 _ARGO = "argocd.argoproj.io/"
 _FLUX = ("kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/")
 _FLUX_MANAGERS = ("kustomize-controller", "helm-controller")
@@ -89,7 +88,7 @@ def handle(subject: Subject, known: Bounds, *, policy: Policy, now: datetime) ->
     """Whether and how the workload's running pods may be moved now."""
     if no := _not_movable(subject, policy):
         return _refused(no)
-    live = [pod for pod in subject.pods if not pod.deleting and pod.phase not in _FINISHED]
+    live = [pod for pod in subject.pods if pod.is_active]
     live.sort(key=lambda pod: (pod.name, pod.uid))
     asked = Asked(subject.workload, subject.namespace, policy, now)
     held = {pod.uid: no for pod in live if (no := holds.reason(pod, asked, known))}

@@ -40,7 +40,6 @@ from webhook.core.census import PodFact
 from webhook.core.model import Value
 
 _PHASES = {"": 0, "Pending": 0, "Unknown": 1, "Running": 2}
-_FINISHED = ("Succeeded", "Failed")
 _BLUR = timedelta(microseconds=1)
 """The controller reads its clock in nanoseconds and rounds logarithms; both move a border by less than this."""
 _MOST_COMPARED = 500
@@ -75,17 +74,13 @@ def possible_victims(  # noqa: PLR0913 - all that the order depends on, by name
     where nobody knows, and then both answers are joined.
     """
     pods = tuple(pods)
-    active = [pod for pod in pods if _is_active(pod)]
-    around = {pod.uid: pod.node_name for pod in (*pods, *related) if _is_active(pod)} if owned else {}
+    active = [pod for pod in pods if pod.is_active]
+    around = {pod.uid: pod.node_name for pod in (*pods, *related) if pod.is_active} if owned else {}
     company = Counter(around.values())
     moments = _Moments(earliest=now - _BLUR, latest=now + slack + _BLUR)
     gates = (True, False) if deletion_cost is None else (deletion_cost,)
     rows = [partial(_row, company=company, by_cost=gate) for gate in gates]
     return frozenset(uid for row in rows for uid in _first(active, row, moments))
-
-
-def _is_active(pod: PodFact) -> bool:
-    return not pod.deleting and pod.phase not in _FINISHED
 
 
 def _row(pod: PodFact, *, company: Counter[str], by_cost: bool) -> tuple[int, ...]:

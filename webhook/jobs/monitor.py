@@ -122,7 +122,7 @@ def run_once(  # noqa: PLR0913 - the four ports, the policy and the clock
     """
     ends_by = clock() + _LONGEST_RUN
     report, world, before = _judge_once(cluster, usage, book, policy, clock, dry_run=dry_run)
-    if mover is None or not (rules.may_move(policy) or mover.book.control().moves):
+    if mover is None or not (rules.may_move(policy) or before.moves or world.control.moves):
         return report
     if rules.may_move(policy) and not dry_run:
         _tell_changes(report, world.scene, mover)

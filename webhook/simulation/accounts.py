@@ -8,7 +8,6 @@ from webhook.core.budget import Wholes
 from webhook.core.model import Side, WorkloadKey
 from webhook.core.moves import InFlight
 from webhook.core.policy import Move as Way
-from webhook.core.steps import is_active
 from webhook.simulation.objects import DeploymentState, NodeState, PodState
 from webhook.simulation.record import Availability, Booked, How, Taken
 
@@ -49,7 +48,7 @@ def wholes(deployments: Mapping[WorkloadKey, DeploymentState], nodes: Nodes, to:
         cluster=cluster,
         namespaces=namespaces,
         workloads={str(key): found.replicas for key, found in deployments.items()},
-        nodes={name: sum(is_active(pod.fact) for pod in node.pods.values()) for name, node in nodes.items()},
+        nodes={name: sum(pod.fact.is_active for pod in node.pods.values()) for name, node in nodes.items()},
     )
 
 

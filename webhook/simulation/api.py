@@ -12,7 +12,6 @@ from enum import StrEnum
 from webhook.core.book import Control
 from webhook.core.model import WorkloadKey
 from webhook.core.moves import Answer, Happening, Live, Result
-from webhook.core.steps import is_active
 from webhook.errors import ClusterConflict, ClusterUnavailable
 from webhook.jobs.mover import MoverDeps
 from webhook.simulation.cluster import Cluster
@@ -104,7 +103,7 @@ class Api:
                 return Result(
                     answer=Answer.BLOCKED, note="Cannot evict pod as it would violate the pod's disruption budget."
                 )
-            if not dry_run and is_active(pod.fact):
+            if not dry_run and pod.fact.is_active:
                 self._cluster.evict_by_mover(pod)
             return Result(answer=Answer.DONE)
 
@@ -178,7 +177,7 @@ class Api:
 def _may_evict(pod: PodState) -> bool:
     """A pod that never ran, or is on its way out, is evicted whatever its budget says; one that is not Ready, where enough are."""
     owner: DeploymentState = pod.owner
-    if not owner.has_budget or pod.fact.phase == "Pending" or not is_active(pod.fact):
+    if not owner.has_budget or pod.fact.phase == "Pending" or not pod.fact.is_active:
         return True
     told = owner.budget
     if not pod.fact.ready:

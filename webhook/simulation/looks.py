@@ -20,7 +20,6 @@ from webhook.core.model import Namespace, Side, Verdict, Workload, WorkloadKey
 from webhook.core.policy import Policy
 from webhook.core.scene import Scene, World
 from webhook.core.snapshot import Meta, Snapshot
-from webhook.core.steps import is_active
 from webhook.simulation.cluster import Cluster
 from webhook.simulation.objects import DeploymentState
 
@@ -98,7 +97,7 @@ class Looks:
     def world(self, *, wants_spot: bool) -> World:
         """All of it, as `Cluster.world` gives it."""
         cluster = self._cluster
-        on_node = {node.name: sum(is_active(pod.fact) for pod in node.pods.values()) for node in cluster.nodes.values()}
+        on_node = {node.name: sum(pod.fact.is_active for pod in node.pods.values()) for node in cluster.nodes.values()}
         return self._look(
             cluster.census(), Indexes(self._refreshed(cluster.deployments), self._consents, on_node, wants_spot)
         )
@@ -162,7 +161,7 @@ class Looks:
             controllers=found.facts,
         )
         workload = inventory.build(census, book, self._policy).workloads[found.key]
-        pods = sorted((fact for fact in facts if is_active(fact)), key=lambda fact: fact.name)
+        pods = sorted((fact for fact in facts if fact.is_active), key=lambda fact: fact.name)
         return _Kept(found.stirs, workload, found.facts[0], pods)
 
     def _index(self) -> None:

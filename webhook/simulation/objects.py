@@ -12,7 +12,6 @@ from webhook.core.bounds import part_of
 from webhook.core.census import ControllerFact, NodeFact, PodFact, PodNeeds, Rollout
 from webhook.core.constraints import DisruptionBudget
 from webhook.core.model import ControllerRef, Requirement, Resources, Taint, Toleration, Value, WorkloadKey
-from webhook.core.steps import is_active
 
 MEBIBYTE = 1024.0 * 1024.0
 APPS = "apps/v1"
@@ -145,7 +144,7 @@ class PodState:
     @property
     def is_available(self) -> bool:
         """Whether it serves: Ready, and not on its way out."""
-        return self.fact.ready and is_active(self.fact)
+        return self.fact.ready and self.fact.is_active
 
 
 @dataclass(slots=True, eq=False)
@@ -184,7 +183,7 @@ class DeploymentState:
     @property
     def active(self) -> list[PodState]:
         """The pods that its controller counts."""
-        return [pod for pod in self.pods.values() if is_active(pod.fact)]
+        return [pod for pod in self.pods.values() if pod.fact.is_active]
 
     @property
     def available(self) -> int:
