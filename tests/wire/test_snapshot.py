@@ -150,5 +150,5 @@ def test_a_part_lies_in_its_directory_and_nowhere_else(name):
 
 
 def test_a_manifest_names_every_part():
-    with pytest.raises(SnapshotError, match="namespaces is missing"):
+    with pytest.raises(SnapshotError, match="bound is missing"):
         wire.decode_manifest(wire.encode_manifest(idle_shop_snapshot().meta, {}))

@@ -106,13 +106,55 @@ class Resources(Value, frozen=True):
     memory_bytes: float = 0.0
 
 
+class Estimate(Value, frozen=True):
+    """What is expected of one or several pods: means and standard deviations, of what they really use."""
+
+    cpu_cores: float = 0.0
+    cpu_deviation_cores: float = 0.0
+    memory_bytes: float = 0.0
+    memory_deviation_bytes: float = 0.0
+
+
+class PodUse(Estimate, frozen=True):
+    """What one pod of a workload uses: mean and deviation over ``pods`` running ones that were measured."""
+
+    pods: int = 0
+
+
+class UseRatio(Value, frozen=True):
+    """Use over requests of a namespace's running pods, of those that request; None where nothing tells."""
+
+    cpu: float | None = None
+    memory: float | None = None
+
+
 class NodeLoad(Value, frozen=True):
-    """What a node really uses. ``source`` says which metric told, e.g. ``node-exporter`` or ``cadvisor``."""
+    """What a node really uses: mean over the balance window before ``sampled_at``, and the standard deviation around it.
+
+    ``source`` says which metric told, e.g. ``node-exporter`` or ``cadvisor``. ``namespaces`` is the part of each
+    namespace's pods, where it is known.
+    """
 
     cpu_cores: float
     memory_bytes: float
     sampled_at: datetime
     source: str
+    cpu_deviation_cores: float = 0.0
+    memory_deviation_bytes: float = 0.0
+    namespaces: dict[str, Resources] = {}
+
+
+class Bound(Value, frozen=True):
+    """A pod whose node's measured window does not hold all of it yet: it started within, or not at all so far.
+
+    ``expected`` is what it is taken to use. ``started_at`` None: bound, and not yet running.
+    """
+
+    uid: str
+    node: str
+    namespace: str
+    expected: Estimate = Estimate()
+    started_at: datetime | None = None
 
 
 class Node(Value, frozen=True):
@@ -137,11 +179,17 @@ class Node(Value, frozen=True):
 
 
 class Namespace(Value, frozen=True):
-    """A namespace's own settings: only annotations and labels that decisions read."""
+    """A namespace's own settings: only annotations and labels that decisions read.
+
+    ``weight`` is its part in what a node can give, beside other namespaces' weights; ``use_ratio`` what its pods use of
+    what they request.
+    """
 
     name: str
     annotations: dict[str, str] = {}
     labels: dict[str, str] = {}
+    weight: float = 1.0
+    use_ratio: UseRatio | None = None
 
 
 class Signal(Value, frozen=True):
@@ -235,6 +283,7 @@ class Workload(Value, frozen=True):
     pods must go to.
     ``pods_bound_for_spot`` were admitted with a wish for spot and have no node yet.
     ``rule`` names the operator's rule that matches it, by what the snapshot no longer holds: its labels.
+    ``use`` is what one of its running pods uses, None where none was measured.
     """
 
     key: WorkloadKey
@@ -252,6 +301,7 @@ class Workload(Value, frozen=True):
     risen_at: datetime | None = None
     surge_to: Side | None = None
     rule: str = ""
+    use: PodUse | None = None
     verdict: Verdict | None = None
 
     @property

@@ -184,6 +184,25 @@ class MovePolicy(Value, frozen=True, omit_defaults=False):
     """How long one run may spend on moves; what is not done then, the next run goes on with."""
 
 
+class BalancePolicy(Value, frozen=True, omit_defaults=False):
+    """How nodes are scored for a pod by the scheduler extender. See docs/balancing.md."""
+
+    window: timedelta = timedelta(minutes=5)
+    """Node load is the mean over it. Shorter is noise; in a longer one, pods placed since stay guesses for longer."""
+    max_age: timedelta = timedelta(minutes=5)
+    """An older load says nothing any more: such a node is scored as the middle of the others."""
+    risk_factor: float = 1.0
+    """Standard deviations added to the mean: a node that swings is fuller than it looks."""
+    fairness: float = 0.5
+    """How much of a namespace's use beyond its part of a busy node counts again, 0..1."""
+    noise: float = 0.02
+    """Nodes whose risk differs by less than this share of allocatable are equal."""
+    filter_above: float | None = None
+    """Share of allocatable from which a node's measured load keeps pods away. None: nothing is filtered."""
+    best: int | None = None
+    """Answer only so many of the best nodes; None answers all that score above 0."""
+
+
 class SpotPool(Value, frozen=True):
     """A pool that an autoscaler can grow from nothing, so that no live node shows its marker.
 
@@ -209,14 +228,15 @@ class Match(Value, frozen=True):
     labels: dict[str, str] = {}
 
 
-ANNOTATIONS = ("spot", "placement", "max-spot", "move")
+ANNOTATIONS = ("spot", "placement", "max-spot", "move", "weight")
 """What a tenant may ask for; asking for less (never, preferred, a lower mode) is always heard."""
 
 
 class Rule(Value, frozen=True):
     """An operator's word on some workloads; None is what the policy says for all. The first rule that matches counts.
 
-    ``idle`` is whole: what the rule says on top of the policy's own.
+    ``idle`` is whole: what the rule says on top of the policy's own. ``weight`` is of namespaces, so it holds where the
+    rule names namespaces only. ``scheduler_name`` goes to pods that have the default one.
     """
 
     name: str
@@ -228,6 +248,8 @@ class Rule(Value, frozen=True):
     allowed_moves: tuple[Move, ...] | None = None
     allowed_annotations: tuple[str, ...] | None = None
     idle: IdlePolicy | None = None
+    weight: float | None = None
+    scheduler_name: str | None = None
 
 
 class Policy(Value, frozen=True, omit_defaults=False):
@@ -246,6 +268,7 @@ class Policy(Value, frozen=True, omit_defaults=False):
     idle: IdlePolicy = IdlePolicy()
     sides: SidePolicy = SidePolicy()
     moves: MovePolicy = MovePolicy()
+    balance: BalancePolicy = BalancePolicy()
     kinds: tuple[str, ...] = ("Deployment", "CronJob")
     """Kinds handled without a rule or annotation that names them; others need ``spot: always`` or a rule."""
     excluded_namespaces: tuple[str, ...] = ("kube-system", "kube-public", "kube-node-lease")

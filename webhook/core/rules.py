@@ -24,6 +24,17 @@ def first(policy: Policy, key: WorkloadKey, *, labels: Labels, namespace_labels:
     )
 
 
+def first_weighing(policy: Policy, namespace: str, *, labels: Labels) -> Rule | None:
+    """The first rule that gives a weight to the namespace of these labels."""
+    return next(
+        (rule for rule in policy.rules if rule.weight is not None and _is_for(rule.match, namespace, labels)), None
+    )
+
+
+def _is_for(match: Match, namespace: str, labels: Labels) -> bool:
+    return _one_of(match.namespaces, namespace) and _carries(match.namespace_labels, labels)
+
+
 def named(policy: Policy, name: str) -> Rule | None:
     """The rule of this name; None also for a name that an older snapshot still carries."""
     return next((rule for rule in policy.rules if rule.name == name), None) if name else None

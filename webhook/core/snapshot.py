@@ -7,7 +7,7 @@ from typing import Self
 
 from webhook.core.book import Control
 from webhook.core.census import Census
-from webhook.core.model import Namespace, Node, Value, Workload, WorkloadKey
+from webhook.core.model import Bound, Namespace, Node, Value, Workload, WorkloadKey
 from webhook.core.policy import Policy
 from webhook.core.sanity import Alarm
 
@@ -19,6 +19,8 @@ class Meta(Value, frozen=True, omit_defaults=False):
 
     ``alarm`` is why nobody turns to spot at present.
 
+    ``load_match_rate`` is the share of load series that led to a node, None without node load.
+
     ``versions`` names the parts that it was taken from, for a file that is to be replayed.
     """
 
@@ -27,6 +29,7 @@ class Meta(Value, frozen=True, omit_defaults=False):
     generation: int = 0
     book_heartbeat: datetime | None = None
     alarm: Alarm | None = None
+    load_match_rate: float | None = None
     policy: Policy = Policy()
     source: str = ""
     versions: dict[str, str] = {}
@@ -35,12 +38,13 @@ class Meta(Value, frozen=True, omit_defaults=False):
 class Snapshot:
     """Indexed once, read many times. All mappings are read-only.
 
-    ``controllers`` leads from (namespace, kind, name) of a pod's controller to its workload's key. ``census`` and
+    ``controllers`` leads from (namespace, kind, name) of a pod's controller to its workload's key. ``bound`` are pods that the nodes' load
+    does not hold yet, by UID. ``census`` and
     ``control`` are what a capture keeps of all that was read, and of the book, so that moves can be planned from it; None
     in what sync keeps for the server, which would pay for it in memory.
     """
 
-    __slots__ = ("__weakref__", "census", "control", "controllers", "meta", "namespaces", "nodes", "workloads")
+    __slots__ = ("__weakref__", "bound", "census", "control", "controllers", "meta", "namespaces", "nodes", "workloads")
 
     def __init__(  # noqa: PLR0913 - all that it is made of, by name
         self,
@@ -49,6 +53,7 @@ class Snapshot:
         nodes: Iterable[Node] = (),
         namespaces: Iterable[Namespace] = (),
         workloads: Iterable[Workload] = (),
+        bound: Iterable[Bound] = (),
         census: Census | None = None,
         control: Control | None = None,
     ) -> None:
@@ -57,12 +62,13 @@ class Snapshot:
         self.nodes: Mapping[str, Node] = MappingProxyType({n.name: n for n in nodes})
         self.namespaces: Mapping[str, Namespace] = MappingProxyType({n.name: n for n in namespaces})
         self.workloads: Mapping[WorkloadKey, Workload] = MappingProxyType({w.key: w for w in workloads})
+        self.bound: Mapping[str, Bound] = MappingProxyType({pod.uid: pod for pod in bound})
         self.controllers: Mapping[tuple[str, str, str], WorkloadKey] = MappingProxyType(
             {(w.key.namespace, c.kind, c.name): w.key for w in self.workloads.values() for c in w.controllers},
         )
 
     @classmethod
-    def from_indexes(
+    def from_indexes(  # noqa: PLR0913 - all that it is made of, by name
         cls,
         meta: Meta,
         *,
@@ -70,6 +76,7 @@ class Snapshot:
         namespaces: dict[str, Namespace],
         workloads: dict[WorkloadKey, Workload],
         controllers: dict[tuple[str, str, str], WorkloadKey],
+        bound: dict[str, Bound] | None = None,
     ) -> Self:
         """Take over indexes that were built bit by bit, so that a large snapshot never holds up a request.
 
@@ -82,4 +89,5 @@ class Snapshot:
         made.namespaces = MappingProxyType(namespaces)
         made.workloads = MappingProxyType(workloads)
         made.controllers = MappingProxyType(controllers)
+        made.bound = MappingProxyType(bound or {})
         return made

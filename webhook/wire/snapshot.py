@@ -14,19 +14,20 @@ import msgspec
 
 from webhook.core.book import Control
 from webhook.core.census import Census
-from webhook.core.model import Namespace, Node, Value, Workload, WorkloadKey
+from webhook.core.model import Bound, Namespace, Node, Value, Workload, WorkloadKey
 from webhook.core.snapshot import SCHEMA_VERSION, Meta, Snapshot
 from webhook.errors import SnapshotError
 
 DOCUMENT = "Snapshot"
 MANIFEST = "SnapshotDirectory"
-PARTS = ("namespaces", "nodes", "workloads")
+PARTS = ("bound", "namespaces", "nodes", "workloads")
 
 
 class Document(Meta, frozen=True, kw_only=True, tag_field="kind", tag=DOCUMENT):
     nodes: tuple[Node, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
     workloads: tuple[Workload, ...] = ()
+    bound: tuple[Bound, ...] = ()
     census: Census | msgspec.UnsetType = msgspec.UNSET
     control: Control | msgspec.UnsetType = msgspec.UNSET
 
@@ -44,7 +45,7 @@ class Manifest(Meta, frozen=True, kw_only=True, tag_field="kind", tag=MANIFEST):
 
 
 _T = TypeVar("_T")
-_Object = TypeVar("_Object", Node, Namespace, Workload)
+_Object = TypeVar("_Object", Bound, Node, Namespace, Workload)
 
 
 class _Head(msgspec.Struct, rename="camel"):
@@ -59,6 +60,7 @@ _HEADS = msgspec.json.Decoder(_Head)
 _NODES = msgspec.json.Decoder(Node)
 _NAMESPACES = msgspec.json.Decoder(Namespace)
 _WORKLOADS = msgspec.json.Decoder(Workload)
+_BOUND = msgspec.json.Decoder(Bound)
 
 
 def encode_document(snapshot: Snapshot) -> bytes:
@@ -68,6 +70,7 @@ def encode_document(snapshot: Snapshot) -> bytes:
         nodes=tuple(sorted(snapshot.nodes.values(), key=_name)),
         namespaces=tuple(sorted(snapshot.namespaces.values(), key=_name)),
         workloads=tuple(sorted(snapshot.workloads.values(), key=_key)),
+        bound=tuple(sorted(snapshot.bound.values(), key=_uid)),
         census=msgspec.UNSET if snapshot.census is None else snapshot.census,
         control=msgspec.UNSET if snapshot.control is None else snapshot.control,
     )
@@ -83,6 +86,7 @@ def decode_document(text: bytes) -> Snapshot:
         nodes=document.nodes,
         namespaces=document.namespaces,
         workloads=document.workloads,
+        bound=document.bound,
         census=None if isinstance(document.census, msgspec.UnsetType) else _census(document.census),
         control=None if isinstance(document.control, msgspec.UnsetType) else _control(document.control),
     )
@@ -91,6 +95,7 @@ def decode_document(text: bytes) -> Snapshot:
 def encode_parts(snapshot: Snapshot) -> dict[str, bytes]:
     """The NDJSON bytes of each of ``PARTS``, equal for equal contents; the census is not for who reads them."""
     return {
+        "bound": _lines(snapshot.bound.values(), _uid),
         "namespaces": _lines(snapshot.namespaces.values(), _name),
         "nodes": _lines(snapshot.nodes.values(), _name),
         "workloads": _lines(snapshot.workloads.values(), _key),
@@ -130,6 +135,7 @@ class Assembly:
         self._nodes: dict[str, Node] = {}
         self._known_nodes = nodes
         self._namespaces: dict[str, Namespace] = {}
+        self._bound: dict[str, Bound] = {}
         self._workloads: dict[WorkloadKey, Workload] = {}
         self._controllers: dict[tuple[str, str, str], WorkloadKey] = {}
 
@@ -142,6 +148,9 @@ class Assembly:
             case "namespaces":
                 namespace = _decoded(_NAMESPACES, line)
                 self._namespaces[namespace.name] = namespace
+            case "bound":
+                pod = _decoded(_BOUND, line)
+                self._bound[pod.uid] = pod
             case _:
                 self._add_workload(_decoded(_WORKLOADS, line))
 
@@ -153,6 +162,7 @@ class Assembly:
             namespaces=self._namespaces,
             workloads=self._workloads,
             controllers=self._controllers,
+            bound=self._bound,
         )
 
     def _add_workload(self, workload: Workload) -> None:
@@ -229,6 +239,10 @@ def _meta_fields(meta: Meta) -> dict[str, Any]:
 
 def _name(value: Node | Namespace) -> str:
     return value.name
+
+
+def _uid(pod: Bound) -> str:
+    return pod.uid
 
 
 def _key(workload: Workload) -> WorkloadKey:

@@ -1,0 +1,63 @@
+"""Whose node is it: a namespace's part of what a node gives, and how far its measured use goes beyond it.
+
+::
+
+    excess = max(0, use(namespace, node) - load(node) * w / sum of w over the namespaces with load on that node)
+
+as shares of allocatable. A namespace alone on a node has all of it and never an excess; whoever uses little is held to
+nothing, because use is measured and never requested.
+"""
+
+import re
+from collections.abc import Mapping
+
+from webhook.core import rules
+from webhook.core.consent import PREFIX
+from webhook.core.model import Value
+from webhook.core.policy import Policy
+
+WEIGHT = PREFIX + "weight"
+DEFAULT = 1.0
+LEAST, MOST = 0.001, 1000.0
+"""Of a weight: beyond, one namespace would have all of a node or nothing, which is no weight but a quota."""
+_NUMBER = re.compile(r"\d{1,4}(?:\.\d{1,6})?", re.ASCII)
+
+
+class Weight(Value, frozen=True):
+    """A namespace's entitlement and who said so; ``note`` tells of an annotation that was passed over."""
+
+    value: float = DEFAULT
+    said_by: str = "default"
+    note: str = ""
+
+
+def weight_of(policy: Policy, name: str, *, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Weight:
+    """Annotation > first rule with a weight that names this namespace > 1.
+
+    A lower weight than the rule's is always heard, a higher one only where the rule, or the policy, lists ``weight`` in
+    ``allowedAnnotations``.
+    """
+    rule = rules.first_weighing(policy, name, labels=labels)
+    found = Weight(value=rule.weight, said_by=f"rule {rule.name}") if rule and rule.weight is not None else Weight()
+    text = annotations.get(WEIGHT)
+    if text is None:
+        return found
+    wanted = _number(text)
+    if wanted is None:
+        told = f"{WEIGHT}: {text[:40]!r}; expected a number from {LEAST} to {MOST:g}"
+        return Weight(value=found.value, said_by=found.said_by, note=told)
+    own = rule.allowed_annotations if rule else None
+    allowed = policy.allowed_annotations if own is None else own
+    if wanted > found.value and "weight" not in allowed:
+        return Weight(value=found.value, said_by=found.said_by, note=f"{WEIGHT}: more than {found.said_by} allows")
+    return Weight(value=wanted, said_by="namespace")
+
+
+def excess(use: float, load: float, part: float) -> float:
+    """Beyond its part: ``use`` and ``load`` as shares of allocatable, ``part`` w over the sum of w, 0..1."""
+    return max(0.0, use - load * part)
+
+
+def _number(text: str) -> float | None:
+    value = float(text) if _NUMBER.fullmatch(text) else 0.0
+    return value if LEAST <= value <= MOST else None

@@ -1,0 +1,164 @@
+"""Pods just scored, until the watches tell where they went: without it, every pod of a burst would see the same emptiest node.
+
+Each counts at once on its likely node: one of those that got the highest score, drawn by a hash of pod and node, as
+evenly as the scheduler itself draws among equals. It counts until a snapshot knows the pod as bound, which then
+counts on its real node, and for ``keep`` at most: a pod that nothing bound in that time has gone another way.
+A second call for the same pod replaces the first. What is held is bounded; the oldest go first.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from webhook.core import nodetable
+from webhook.core.model import Estimate
+from webhook.core.nodetable import Floats, Rows, Share, Table
+from webhook.core.scoring import Candidate, Scores
+
+KEEP = timedelta(seconds=60)
+"""From a score to the binding in our snapshot: seconds, but a pod may wait for its volumes meanwhile."""
+MOST = 8192
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
+"""2**64 over the golden ratio (Knuth's multiplicative hash): neighbours end far apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A pod on its likely node, by name: rows differ from snapshot to snapshot. ``at`` in Unix seconds."""
+
+    node: str
+    namespace: str
+    expected: Estimate
+    at: float
+
+
+class Ledger:
+    """``table`` is that of the last snapshot followed, with what is held added to it; score by it."""
+
+    def __init__(self, *, keep: timedelta = KEEP, most: int = MOST) -> None:
+        self._keep, self._most = keep.total_seconds(), most
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._table: Table | None = None
+        self._places: dict[str, dict[int, int]] = {}
+        """Of each namespace touched since the last snapshot, where its rows stand in its share."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def table(self) -> Table:
+        """Only after ``follow``."""
+        assert self._table is not None
+        return self._table
+
+    def follow(self, table: Table, *, now: float) -> None:
+        """Stand on a newer snapshot's table: who is bound there, or held too long, is held no more."""
+        self._expire(now)
+        for uid in [uid for uid in self._entries if uid in table.bound]:
+            del self._entries[uid]
+        self._table = replace(
+            table,
+            mean=table.mean.copy(),
+            variance=table.variance.copy(),
+            weights=table.weights.copy(),
+            namespaces=dict(table.namespaces),
+        )
+        self._places = {}
+        self._lay(self._entries.values())
+
+    def place(self, candidate: Candidate, scores: Scores, *, now: float) -> int | None:
+        """Count the pod on its likely node; return the row, or None where only the class counted."""
+        self.forget(candidate.uid)
+        self._expire(now)
+        row = likely(self.table, candidate.uid, scores)
+        if row is None:
+            return None
+        while len(self._entries) >= self._most:
+            self.forget(next(iter(self._entries)))
+        entry = Entry(self.table.names[row], candidate.namespace, candidate.expected.estimate, now)
+        self._entries[candidate.uid] = entry
+        self._add(row, entry, 1)
+        return row
+
+    def forget(self, uid: str) -> None:
+        """Count this pod no more, if it was counted at all."""
+        entry = self._entries.pop(uid, None)
+        if entry is not None and self._table is not None and (row := self._table.index[entry.node]) >= 0:
+            self._add(row, entry, -1)
+
+    def _expire(self, now: float) -> None:
+        """The oldest come first. A clock that was set back ends everything: nobody knows how long it was held."""
+        while self._entries:
+            uid, entry = next(iter(self._entries.items()))
+            if 0 <= now - entry.at < self._keep:
+                return
+            self.forget(uid)
+
+    def _lay(self, entries: Iterable[Entry]) -> None:
+        table, index = self.table, self.table.index
+        found = [(index[entry.node], entry) for entry in entries]
+        found = [(row, entry) for row, entry in found if row >= 0]
+        if not found:
+            return
+        rows = np.array([row for row, _ in found], dtype=np.int32)
+        inverse = table.inverse[:, rows]
+        means = np.array([(e.expected.cpu_cores, e.expected.memory_bytes) for _, e in found]).T * inverse
+        deviations = [(e.expected.cpu_deviation_cores, e.expected.memory_deviation_bytes) for _, e in found]
+        variances = (np.array(deviations).T * inverse) ** 2
+        for resource in (nodetable.CPU, nodetable.MEMORY):
+            np.add.at(table.mean[resource], rows, means[resource])
+            np.add.at(table.variance[resource], rows, variances[resource])
+        added: dict[str, dict[int, Floats]] = {}
+        for place, (row, entry) in enumerate(found):
+            own = added.setdefault(entry.namespace, {})
+            own[row] = own[row] + means[:, place] if row in own else means[:, place]
+        for namespace, mine in added.items():
+            nodetable.add_shares(table, namespace, mine)
+
+    def _add(self, row: int, entry: Entry, sign: int) -> None:
+        table = self.table
+        mean, variance = nodetable.shares(entry.expected, table.inverse[:, row])
+        table.mean[:, row] = np.maximum(0.0, table.mean[:, row] + sign * mean)
+        table.variance[:, row] = np.maximum(0.0, table.variance[:, row] + sign * variance)
+        if mean.any():
+            self._share(row, entry.namespace, sign * mean)
+
+    def _share(self, row: int, namespace: str, mean: Floats) -> None:
+        """In place: a namespace on thousands of nodes is not laid anew for each pod."""
+        table, places = self.table, self._places.get(namespace)
+        if places is None:
+            known = table.namespaces.get(namespace) or Share(np.zeros(0, dtype=np.int32), np.zeros((2, 0)))
+            # Not the snapshot's own arrays: those stay as they were read.
+            table.namespaces[namespace] = Share(known.rows, known.shares.copy())
+            places = self._places[namespace] = {own: place for place, own in enumerate(known.rows.tolist())}
+        share = table.namespaces[namespace]
+        if row not in places:
+            places[row] = len(places)
+            share.rows = np.append(share.rows, np.int32(row))
+            share.shares = np.append(share.shares, np.zeros((2, 1)), axis=1)
+        place, weight = places[row], table.weight.get(namespace, 1.0)
+        before = bool(share.shares[:, place].any())
+        left = share.shares[:, place] + mean
+        # What subtraction leaves of nothing is nothing: else a namespace that is gone would keep its weight.
+        share.shares[:, place] = np.where(left > _NOTHING, left, 0.0)
+        after = bool(share.shares[:, place].any())
+        table.weights[row] += weight * (after - before)
+
+
+_NOTHING = 1e-12
+
+
+def likely(table: Table, uid: str, scores: Scores) -> int | None:
+    """The row where a pod of this UID most likely goes: one of the best, each as likely as the others."""
+    if not len(scores.best):
+        return None
+    rows: Rows = scores.rows[scores.best]
+    drawn: NDArray[np.uint64] = (table.salts[rows] ^ np.uint64(crc32(uid.encode("utf-8", "surrogatepass")))) * _MIXER
+    drawn ^= drawn >> np.uint64(29)
+    drawn *= _MIXER
+    return int(rows[int(np.argmax(drawn))])

@@ -1,0 +1,259 @@
+"""The nodes of a snapshot as columns, laid out once so that a pod's score is a few passes over arrays.
+
+Rows are nodes in the order of the snapshot; row -1 stands for a node that it does not know. Loads are shares of
+allocatable, CPU in row 0 and memory in row 1 of each pair. What was bound since a node was measured, and is not yet
+wholly in its window, is added by the part that is missing::
+
+    part = 1 - (sampled_at - started_at) / window, from 0 to 1
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from weakref import WeakKeyDictionary
+from zlib import crc32
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from webhook.core.model import Bound, CapacityType, Estimate, Node
+from webhook.core.policy import BalancePolicy
+from webhook.core.snapshot import Snapshot
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Rows = NDArray[np.int32]
+CPU, MEMORY = 0, 1
+LEAST_MATCHED = 0.9
+"""Below this share of load series that lead to a node, the rest is too likely to be led to the wrong one."""
+TOP = 10
+"""The largest score that a scheduler takes from an extender (MaxExtenderPriority)."""
+
+
+class Index(dict[str, int]):
+    """A node's row by its name; -1 for any other."""
+
+    def __missing__(self, name: str) -> int:
+        return -1
+
+
+@dataclass(slots=True)
+class Share:
+    """One namespace's use: the rows it has use on, and how much of allocatable there, as ``shares`` of shape (2, rows).
+
+    Where a share is zero in both, the namespace has none there, and its weight is not among the row's.
+    """
+
+    rows: Rows
+    shares: Floats
+
+
+@dataclass(slots=True, eq=False)
+class Table:
+    """``mean`` and ``variance`` have shape (2, n), in shares of allocatable; so has ``inverse``, 1 / allocatable.
+
+    ``until`` is when a node's load grows stale, in Unix seconds; -inf where there is none. ``weights`` are the sum of the
+    weights of namespaces with use on a node; ``salts`` are drawn from its name, to choose among equals. ``fragments`` are (TOP + 1, n) pieces of an answer, by score and row.
+    ``is_blind``: too little is known of loads, and only the class counts.
+    """
+
+    names: list[str]
+    index: Index
+    is_spot: Flags
+    inverse: Floats
+    mean: Floats
+    variance: Floats
+    until: Floats
+    sampled: Floats
+    weights: Floats
+    namespaces: dict[str, Share]
+    weight: dict[str, float]
+    reference: Floats
+    fragments: NDArray[np.object_]
+    is_blind: bool
+    policy: BalancePolicy
+    salts: NDArray[np.uint64]
+    bound: Mapping[str, Bound] = field(default_factory=dict)
+
+    def rows_of(self, names: Iterable[str], count: int) -> Rows:
+        """The row of each name, -1 for those unknown."""
+        return np.fromiter(map(self.index.__getitem__, names), np.int32, count)
+
+
+_tables: "WeakKeyDictionary[Snapshot, Table]" = WeakKeyDictionary()
+
+
+def table(snapshot: Snapshot) -> Table:
+    """The table of a snapshot; laid out at first use and kept with it."""
+    if snapshot not in _tables:
+        for _ in table_steps(snapshot):
+            pass
+    return _tables[snapshot]
+
+
+def table_steps(snapshot: Snapshot, before: Snapshot | None = None) -> Iterator[None]:
+    """Lay it out ahead, a little at each step; what only hangs on the nodes is taken over where they are the same."""
+    if snapshot in _tables:
+        return
+    base = _tables.get(before) if before is not None and _is_same_ground(before, snapshot) else None
+    _tables[snapshot] = yield from _laid_out(snapshot, base)
+
+
+def _is_same_ground(before: Snapshot, snapshot: Snapshot) -> bool:
+    return before.nodes.keys() == snapshot.nodes.keys()
+
+
+def _laid_out(snapshot: Snapshot, base: Table | None) -> Generator[None, None, Table]:
+    nodes = list(snapshot.nodes.values())
+    names = [node.name for node in nodes]
+    # The same names may stand in another order: a directory's and a file's differ.
+    if base is None or base.names != names:
+        index = Index(zip(names, range(len(names)), strict=True))
+        fragments = yield from _fragments(names)
+    else:
+        index, fragments = base.index, base.fragments
+    made = _columns(nodes, names, index, fragments, snapshot)
+    yield
+    yield from _loads(made, nodes)
+    yield from _add_bound(made, snapshot.bound.values())
+    made.bound = snapshot.bound
+    _sum_up(made)
+    return made
+
+
+def _columns(
+    nodes: list[Node], names: list[str], index: Index, fragments: NDArray[np.object_], snapshot: Snapshot
+) -> Table:
+    count, rate = len(nodes), snapshot.meta.load_match_rate
+    inverse = np.zeros((2, count))
+    inverse[CPU] = [_inverse(node.allocatable.cpu_cores) for node in nodes]
+    inverse[MEMORY] = [_inverse(node.allocatable.memory_bytes) for node in nodes]
+    return Table(
+        names=names,
+        index=index,
+        is_spot=np.array([node.capacity_type is CapacityType.SPOT for node in nodes], dtype=bool),
+        inverse=inverse,
+        mean=np.zeros((2, count)),
+        variance=np.zeros((2, count)),
+        until=np.full(count, -np.inf),
+        sampled=np.full(count, -np.inf),
+        weights=np.zeros(count),
+        namespaces={},
+        weight={name: found.weight for name, found in snapshot.namespaces.items()},
+        reference=np.zeros(2),
+        fragments=fragments,
+        is_blind=rate is None or rate < LEAST_MATCHED,
+        policy=snapshot.meta.policy.balance,
+        salts=np.array([crc32(name.encode("utf-8", "surrogatepass")) for name in names], dtype=np.uint64),
+    )
+
+
+def _inverse(amount: float) -> float:
+    return 1 / amount if amount > 0 else 0.0
+
+
+def _fragments(names: list[str]) -> Generator[None, None, NDArray[np.object_]]:
+    """``{"Host":"a","Score":7}`` and a comma, for each node and score."""
+    pieces = np.empty((TOP + 1, len(names)), dtype=object)
+    for row, name in enumerate(names):
+        pieces[:, row] = [fragment(name, score) for score in range(TOP + 1)]
+        yield
+    return pieces
+
+
+def fragment(name: str, score: int) -> bytes:
+    """One entry of a HostPriorityList, with the comma behind it."""
+    return b'{"Host":%b,"Score":%d},' % (msgspec.json.encode(name), score)
+
+
+def _loads(made: Table, nodes: list[Node]) -> Iterator[None]:
+    max_age = made.policy.max_age.total_seconds()
+    used: dict[str, list[tuple[int, float, float]]] = {}
+    for row, node in enumerate(nodes):
+        yield
+        load = node.load
+        if load is None or not made.inverse[:, row].all() or not _is_number(load.cpu_cores, load.memory_bytes):
+            continue
+        made.sampled[row] = load.sampled_at.timestamp()
+        made.until[row] = made.sampled[row] + max_age
+        made.mean[:, row] = (load.cpu_cores, load.memory_bytes)
+        if _is_number(load.cpu_deviation_cores, load.memory_deviation_bytes):
+            made.variance[:, row] = (load.cpu_deviation_cores, load.memory_deviation_bytes)
+        for name, use in load.namespaces.items():
+            if _is_number(use.cpu_cores, use.memory_bytes):
+                used.setdefault(name, []).append((row, use.cpu_cores, use.memory_bytes))
+    made.mean *= made.inverse
+    made.variance = (made.variance * made.inverse) ** 2
+    yield
+    for name, parts in used.items():
+        rows = np.array([row for row, _, _ in parts], dtype=np.int32)
+        amounts = np.array([[cpu for _, cpu, _ in parts], [memory for _, _, memory in parts]])
+        made.namespaces[name] = Share(rows, amounts * made.inverse[:, rows])
+        made.weights[rows] += made.weight.get(name, 1.0)
+        yield
+
+
+def _is_number(*values: float) -> bool:
+    return all(0 <= value < float("inf") for value in values)
+
+
+def _add_bound(made: Table, bound: Iterable[Bound]) -> Iterator[None]:
+    window = made.policy.window
+    added: dict[str, dict[int, Floats]] = {}
+    for pod in bound:
+        yield
+        row = made.index[pod.node]
+        if row < 0 or made.until[row] == -np.inf:
+            continue
+        part = missing_part(pod.started_at, made.sampled[row], window)
+        if part <= 0:
+            continue
+        mean, variance = shares(pod.expected, made.inverse[:, row], part)
+        made.mean[:, row] += mean
+        made.variance[:, row] += variance
+        own = added.setdefault(pod.namespace, {})
+        own[row] = own.get(row, np.zeros(2)) + mean
+    for name, rows in added.items():
+        yield
+        add_shares(made, name, rows)
+
+
+def add_shares(made: Table, namespace: str, added: Mapping[int, Floats]) -> None:
+    """A namespace's use that is not measured yet, by row; where it had none before, its weight begins to count."""
+    known = made.namespaces.get(namespace) or Share(np.zeros(0, dtype=np.int32), np.zeros((2, 0)))
+    at = {row: place for place, row in enumerate(known.rows.tolist())}
+    more = [row for row in added if row not in at]
+    at |= {row: len(known.rows) + place for place, row in enumerate(more)}
+    whole = np.zeros((2, len(at)))
+    whole[:, : len(known.rows)] = known.shares
+    weight = made.weight.get(namespace, 1.0)
+    for row, mean in added.items():
+        if not whole[:, at[row]].any():
+            made.weights[row] += weight
+        whole[:, at[row]] += mean
+    made.namespaces[namespace] = Share(np.array(list(at), dtype=np.int32), whole)
+
+
+def missing_part(started_at: datetime | None, sampled: float, window: timedelta) -> float:
+    """How much of a pod the mean over the window before ``sampled`` (Unix seconds) does not hold, 0..1."""
+    if started_at is None:
+        return 1.0
+    held = (sampled - started_at.timestamp()) / window.total_seconds()
+    return min(1.0, max(0.0, 1.0 - held))
+
+
+def shares(expected: Estimate, inverse: Floats, part: float = 1.0) -> tuple[Floats, Floats]:
+    """(mean, variance) of a pod in shares of a node, each (2,); deviations shrink with the part as the mean does."""
+    mean = np.array((expected.cpu_cores, expected.memory_bytes)) * inverse * part
+    deviation = np.array((expected.cpu_deviation_cores, expected.memory_deviation_bytes)) * inverse * part
+    return mean, deviation**2
+
+
+def _sum_up(made: Table) -> None:
+    """The regular nodes' mean load, which a namespace's excess is held against; of all nodes where none is regular."""
+    told = made.until > -np.inf
+    regular = told & ~made.is_spot
+    chosen = regular if regular.any() else told
+    if chosen.any():
+        made.reference = made.mean[:, chosen].mean(axis=1)
