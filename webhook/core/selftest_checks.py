@@ -270,10 +270,11 @@ def _pods(view: _View) -> Iterator[Finding]:
 
 
 def _copies(view: _View) -> Iterator[Finding]:
-    series, containers = view.count("cpu"), view.count("cpuContainers")
-    if not series or not containers or series < 1.5 * containers:
+    # How many there are and what they differ in is of one answer: a job whose scrape fails between two is in one of them.
+    rows, containers = view.rows("copies") or (), view.count("cpuContainers")
+    series = sum(count for _, count in rows)
+    if not containers or series < 1.5 * containers:
         return
-    rows = view.rows("copies") or ()
     differing = [name for name in ("job", *REPLICA_LABELS) if len({labels.get(name, "") for labels, _ in rows}) > 1]
     yield _finding(
         Code.DUPLICATES,
