@@ -12,7 +12,7 @@ from webhook.adapters.events import KubeRecorder
 from webhook.adapters.kubeapi import Access, KubeApi
 from webhook.adapters.moves import KubeWorkloads
 from webhook.core.model import WorkloadKey
-from webhook.core.moves import Answer, Happening, Live
+from webhook.core.moves import MANAGER, Answer, Happening, Live
 
 WEB = WorkloadKey("shop", "Deployment", "web")
 DEPLOYMENTS, PODS = "/apis/apps/v1/namespaces/shop/deployments", "/api/v1/namespaces/shop/pods"
@@ -91,6 +91,7 @@ def test_a_scale_holds_to_the_version_that_was_seen(server, workloads):
     assert workloads.scale(WEB, 3, resource_version=seen).answer is Answer.DONE
     assert server.objects[DEPLOYMENTS]["shop/web"]["spec"]["replicas"] == 3
     assert workloads.scale(WEB, 4, resource_version=seen).answer is Answer.CONFLICT
+    assert [seen.query for seen in written(server)] == [{"fieldManager": MANAGER}] * 2
     assert server.objects[DEPLOYMENTS]["shop/web"]["spec"]["replicas"] == 3
 
 
@@ -118,7 +119,7 @@ def test_a_dry_run_asks_and_changes_nothing(server, workloads):
     assert workloads.evict("shop", "web-7f9c-a", uid="uid-web-7f9c-a", dry_run=True).answer is Answer.DONE
     assert workloads.restart(WEB, at=NOW, resource_version=seen, dry_run=True).answer is Answer.DONE
     assert {path: dict(objects) for path, objects in server.objects.items()} == before
-    assert [seen.query for seen in written(server)] == [{"dryRun": "All"}] * 3
+    assert [seen.query["dryRun"] for seen in written(server)] == ["All"] * 3
 
 
 TWO = (

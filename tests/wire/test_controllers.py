@@ -79,6 +79,22 @@ def test_only_who_applies_the_replicas_takes_them_back(entry, manager):
     assert rollout(metadata=managed(**entry)).applied_by == manager
 
 
+@pytest.mark.parametrize(
+    ("fields", "manager"),
+    [
+        ({}, "kubectl"),
+        ({"subresource": "scale"}, "kubectl"),
+        ({"operation": "Apply"}, ""),
+        ({"fieldsV1": {"f:spec": {"f:template": {}}}}, ""),
+        ({"fieldsV1": None}, ""),
+    ],
+)
+def test_who_wrote_the_replicas_last_is_told_by_their_owner(fields, manager):
+    entry = {"manager": "kubectl", "operation": "Update", "fieldsV1": OWNS}
+    others = {"manager": "helm", "operation": "Update", "fieldsV1": {"f:spec": {"f:template": {}}}}
+    assert rollout(metadata={"managedFields": [others, entry | fields]}).written_by == manager
+
+
 def test_a_selector_is_the_text_of_a_query():
     expressions = [
         {"key": "tier", "operator": "In", "values": ["a", "b"]},

@@ -7,13 +7,13 @@ mover looks again.
 
 from collections.abc import Callable
 from datetime import datetime
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from webhook.adapters.kubeapi import JSON, STRATEGIC_PATCH, KubeApi
 from webhook.adapters.reflector import read_all
 from webhook.core.census import ControllerFact, PodFact
 from webhook.core.model import WorkloadKey
-from webhook.core.moves import Answer, Live, Result
+from webhook.core.moves import MANAGER, Answer, Live, Result
 from webhook.errors import ClusterError, ClusterNotFound, ClusterUnavailable
 from webhook.wire.kubernetes import RESOURCES, Resource, decode_object, resource_in
 from webhook.wire.writes import encode_eviction, encode_restart, encode_scale
@@ -58,7 +58,9 @@ class KubeWorkloads:
     def scale(self, key: WorkloadKey, replicas: int, *, resource_version: str, dry_run: bool = False) -> Result:
         """Ask for so many replicas, through the scale subresource, if it is still of that version."""
         body = encode_scale(key, replicas, resource_version=resource_version)
-        return self._write("PUT", lambda: f"{_path(key)}/scale", body, dry_run=dry_run)
+        # By name, lest a proxy's User-Agent owns the field and our own replica is taken for somebody else's.
+        path = f"/scale?{urlencode({'fieldManager': MANAGER})}"
+        return self._write("PUT", lambda: _path(key) + path, body, dry_run=dry_run)
 
     def evict(self, namespace: str, name: str, *, uid: str, dry_run: bool = False) -> Result:
         """Evict the pod of that UID, within its disruption budget."""
@@ -74,12 +76,17 @@ class KubeWorkloads:
         self, method: str, path: Callable[[], str], body: bytes, *, dry_run: bool, content_type: str = JSON
     ) -> Result:
         try:
-            query = "?dryRun=All" if dry_run else ""
-            self._api.request(method, path() + query, body, timeout=_SECONDS, content_type=content_type)
+            self._api.request(
+                method, _asked(path(), dry_run=dry_run), body, timeout=_SECONDS, content_type=content_type
+            )
         except ClusterError as exc:
             note = exc.said or str(exc)
             return Result(answer=_answer(exc.status, note), note=note, retry_after_seconds=exc.retry_after_seconds)
         return Result(answer=Answer.DONE)
+
+
+def _asked(path: str, *, dry_run: bool) -> str:
+    return f"{path}{'&' if '?' in path else '?'}dryRun=All" if dry_run else path
 
 
 def _answer(status: int, note: str) -> Answer:

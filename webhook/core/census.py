@@ -115,7 +115,8 @@ class Rollout(Value, frozen=True):
     ``max_surge`` and ``max_unavailable`` as they are written, a number or percent. ``generation`` is the object's,
     ``observed_generation`` the last that its controller has seen. ``replicas``, ``updated``, ``ready`` and
     ``available`` count pods, by the controller's own word. ``applied_by`` is the manager that applies spec.replicas
-    (server-side apply), empty where none does. ``selector`` selects its pods.
+    (server-side apply), empty where none does; ``written_by`` the one that last wrote them otherwise, empty where that is
+    not known, or they were applied since. ``selector`` selects its pods.
     """
 
     strategy: str = "RollingUpdate"
@@ -130,6 +131,7 @@ class Rollout(Value, frozen=True):
     ready: int = 0
     available: int = 0
     applied_by: str = ""
+    written_by: str = ""
     selector: str = ""
 
 

@@ -11,6 +11,9 @@ from webhook.core.census import ControllerFact, PodFact
 from webhook.core.model import Side, Value, WorkloadKey
 from webhook.core.policy import Move as Way
 
+MANAGER = "spot-balancer"
+"""The field manager of our writes: whoever owns a field by this name, its value is ours."""
+
 
 class Step(StrEnum):
     """Where a move stands. A surge goes from ``announced`` to ``lowering``; the rest is how it is undone or evicted."""

@@ -136,12 +136,21 @@ class _ScalableMeta(ObjectMeta, frozen=True):
     @property
     def applied_by(self) -> str:
         """Who applies spec.replicas: whatever else writes it, the next apply takes it back."""
-        return next((entry.manager for entry in self.managed_fields or () if _applies_replicas(entry)), "")
+        return self._owner("Apply")
+
+    @property
+    def written_by(self) -> str:
+        """Whose write of spec.replicas stands: another number takes the field from whoever had it, the same does not."""
+        return self._owner("Update")
+
+    def _owner(self, operation: str) -> str:
+        entries = (entry for entry in self.managed_fields or () if entry.operation == operation)
+        return next((entry.manager for entry in entries if _has_replicas(entry)), "")
 
 
-def _applies_replicas(entry: _ManagedFields) -> bool:
+def _has_replicas(entry: _ManagedFields) -> bool:
     spec = entry.fields_v1.spec if entry.fields_v1 else None
-    return entry.operation == "Apply" and spec is not None and spec.replicas is not None
+    return spec is not None and spec.replicas is not None
 
 
 class _RollingUpdate(Value, frozen=True):
@@ -192,6 +201,7 @@ class _Scalable(Controller, frozen=True):
             ready=status.ready_replicas or 0,
             available=status.available_replicas or 0,
             applied_by=self.metadata.applied_by,
+            written_by=self.metadata.written_by,
             selector=selectors.query(self.spec.selector),
         )
 
