@@ -17,7 +17,7 @@ from webhook.core.bounds import part_of
 from webhook.core.census import Census, ControllerFact, NodeFact, PodFact, PodNeeds, Rollout
 from webhook.core.constraints import Constraints, DisruptionBudget
 from webhook.core.model import ControllerRef, Namespace, Requirement, Resources, Side, WorkloadKey
-from webhook.core.moves import Answer, Happening, Live, Result
+from webhook.core.moves import MANAGER, Answer, Happening, Live, Result
 from webhook.core.planning import Scene, World
 from webhook.core.policy import Mode, Policy
 from webhook.core.victims import possible_victims
@@ -50,6 +50,8 @@ class Deployed:
     generation: int = 1
     version: int = 1
     paused: bool = False
+    written_by: str = ""
+    """Who wrote its replicas last, as its managed fields have it."""
     asked: int = 0
     """What its ReplicaSet was told: that follows by the controller's own hand."""
     pods: dict = field(default_factory=dict)
@@ -73,15 +75,20 @@ class Deployed:
         rollout = Rollout(
             max_unavailable=self.max_unavailable, max_surge=self.max_surge, paused=self.paused,
             generation=self.generation, observed_generation=self.generation, replicas=count, updated=count,
-            ready=self.available, available=self.available, selector=f"app={self.key.name}",
+            ready=self.available, available=self.available, written_by=self.written_by,
+            selector=f"app={self.key.name}",
         )  # fmt: skip
         return ControllerFact(
             "apps/v1", "Deployment", self.key.namespace, self.key.name, self.uid, annotations=self.annotations,
             replicas=self.replicas, created_at=NOW - timedelta(days=30), rollout=rollout,
         )  # fmt: skip
 
-    def write(self, **changes):
-        """Change its spec, by whatever hand."""
+    def write(self, by="kubectl", **changes):
+        """Change its spec, by whatever hand; what changes nothing leaves no trace, as on the API server."""
+        if changes and all(getattr(self, name) == value for name, value in changes.items()):
+            return
+        if changes.get("replicas", self.replicas) != self.replicas:
+            self.written_by = by
         for name, value in changes.items():
             setattr(self, name, value)
         self.generation += 1
@@ -323,7 +330,7 @@ class TinyCluster:
             if resource_version != str(made.version):
                 return Result(answer=Answer.CONFLICT, note="the object has been modified")
             if not dry_run:
-                made.write(replicas=replicas)
+                made.write(MANAGER, replicas=replicas)
             return Result(answer=Answer.DONE)
 
         return self._call("scale", do, key, replicas, dry_run=dry_run)

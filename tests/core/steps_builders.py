@@ -50,9 +50,8 @@ def deployment(replicas=2, pods=OLD, **rollout):
 def view(step, pods=OLD, *, replicas=2, wanted=Side.SPOT, waited=SECOND * 30, to=Side.SPOT, **fields):
     """As of NOW, ``waited`` after the step began. Fields of Rollout, Situation and InFlight go where they belong."""
     about = {name: fields.pop(name) for name in ("stopped", "refusal", "by_cost") if name in fields}
-    told = {
-        name: fields.pop(name) for name in ("paused", "observed_generation", "updated", "available") if name in fields
-    }
+    of_rollout = ("paused", "observed_generation", "updated", "available", "written_by", "applied_by")
+    told = {name: fields.pop(name) for name in of_rollout if name in fields}
     at_generation = fields.pop("now_generation", None) or (1 if step in (Step.ANNOUNCED, Step.RAISING) else 2)
     fact = fields.pop("fact", deployment(replicas, pods, generation=at_generation, **told))
     facts = {

@@ -14,7 +14,7 @@ from tests.core.steps_builders import LANDED, MINUTE, OLD, PENDING, SECOND, chan
 from tests.fakes import TinyCluster
 from webhook.core import surge
 from webhook.core.model import CapacityType, Side
-from webhook.core.moves import HOLDS_SURGE, Answer, InFlight, Outcome, Result, Step
+from webhook.core.moves import HOLDS_SURGE, MANAGER, Answer, InFlight, Outcome, Result, Step
 from webhook.core.policy import Move, MovePolicy
 from webhook.core.steps import Evict, Scale, Situation, View, anchored, answered
 
@@ -31,7 +31,18 @@ GOES_ON = {
     "it is announced until the book was read": (view(Step.ANNOUNCED, waited=4 * SECOND), (Step.ANNOUNCED, None)),
     "then one more is asked for": (view(Step.ANNOUNCED, waited=5 * SECOND), (Step.RAISING, UP)),
     "what was not raised before a crash is raised": (view(Step.RAISING), (Step.RAISING, UP)),
-    "what was raised before a crash is seen": (view(Step.RAISING, replicas=3), (Step.RAISED, None)),
+    "what was raised before a crash is seen": (
+        view(Step.RAISING, replicas=3, now_generation=2, written_by=MANAGER),
+        (Step.RAISED, None),
+    ),
+    "and where nobody is known to have written it, it may be ours": (
+        view(Step.RAISING, replicas=3, now_generation=2),
+        (Step.RAISED, None),
+    ),
+    "ours is lowered, whatever else was changed meanwhile": (
+        view(Step.RETRACTED, (*OLD, PENDING), replicas=3, now_generation=5, written_by=MANAGER),
+        (Step.UNDOING, DOWN),
+    ),
     "the new pod is waited for while there is none": (view(Step.RAISED, replicas=3), (Step.RAISED, None)),
     "and while it is Pending": (view(Step.RAISED, (*OLD, PENDING), replicas=3), (Step.RAISED, None)),
     "and while it is not Ready": (
@@ -159,6 +170,16 @@ ENDS = {
         Outcome.NO_CAPACITY,
         "",
     ),
+    "retracted where one more is somebody else's": (
+        view(Step.RETRACTED, THREE, replicas=3, outcome=Outcome.CHANGED, written_by="kubectl"),
+        Outcome.CHANGED,
+        "s",
+    ),
+    "undone, and one more was asked for by somebody else": (
+        view(Step.UNDOING, THREE, replicas=3, outcome=Outcome.NO_CAPACITY, written_by="kubectl"),
+        Outcome.NO_CAPACITY,
+        "s",
+    ),
     "retracted where nothing was raised": (
         view(Step.RETRACTED, OLD, outcome=Outcome.FLIPPED),
         Outcome.FLIPPED,
@@ -242,6 +263,30 @@ GIVEN_UP = {
         Outcome.NO_CAPACITY,
     ),
     "somebody scaled while it was lowered": (view(Step.LOWERING, THREE, replicas=5), Outcome.CHANGED),
+    "somebody else's one more came where ours was refused": (
+        view(Step.RAISING, (*OLD, PENDING), replicas=3, now_generation=2, written_by="kubectl"),
+        Outcome.CHANGED,
+    ),
+    "somebody else's one more came in place of ours": (
+        view(Step.RAISED, THREE, replicas=3, written_by="kubectl"),
+        Outcome.CHANGED,
+    ),
+    "somebody applies the very number of ours": (
+        view(Step.RAISED, THREE, replicas=3, written_by=MANAGER, applied_by="argocd"),
+        Outcome.CHANGED,
+    ),
+    "somebody else's one more came before the eviction": (
+        view(Step.EVICTING, THREE, replicas=3, written_by="kubectl"),
+        Outcome.CHANGED,
+    ),
+    "somebody else's one more came before the replacement": (
+        view(Step.REPLACING, without(THREE, "old-1"), replicas=3, written_by="kubectl"),
+        Outcome.CHANGED,
+    ),
+    "somebody else's one more came after it was lowered": (
+        view(Step.LOWERING, THREE, replicas=3, written_by="kubectl"),
+        Outcome.CHANGED,
+    ),
 }
 
 
@@ -347,6 +392,12 @@ class Drive:
         self.replicas = self.web.replicas + 2
         self.web.write(replicas=self.replicas)
 
+    def ask_for_one_more(self):
+        """Unless just that stands: then nobody could tell."""
+        if self.web.replicas != self.replicas + 1:
+            self.replicas += 1
+            self.web.write(replicas=self.replicas)
+
     def set_back(self):
         self.web.write(replicas=self.replicas)
 
@@ -371,8 +422,8 @@ class Drive:
 
 
 DEEDS = [
-    Drive.kill, Drive.scale_up, Drive.set_back, Drive.pause_rollout, Drive.flip, Drive.stop, Drive.wait,
-    Drive.set_clock_back, Drive.make_room,
+    Drive.kill, Drive.scale_up, Drive.ask_for_one_more, Drive.set_back, Drive.pause_rollout, Drive.flip, Drive.stop,
+    Drive.wait, Drive.set_clock_back, Drive.make_room,
 ]  # fmt: skip
 TURNS = st.tuples(st.sampled_from([None] * 9 + DEEDS), st.sampled_from([""] * 9 + ["lost", "done", "crash"]))
 

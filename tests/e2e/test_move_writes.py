@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.parts.kube_api import APPLY_PATCH, path_for
+from tests.parts.kube_api import APPLY_PATCH, MERGE_PATCH, path_for, path_of
 from tests.parts.processes import wait_for
 from webhook.adapters.cluster import Cluster
 from webhook.adapters.events import KubeRecorder
@@ -15,7 +15,8 @@ from webhook.adapters.verdict_book import ConfigMapBook
 from webhook.core.book import Control
 from webhook.core.constraints import Autoscaler, Claim, StorageClass, Volume
 from webhook.core.model import Requirement, WorkloadKey
-from webhook.core.moves import Answer, Happening, Pause
+from webhook.core.moves import MANAGER, Answer, Happening, Pause
+from webhook.core.steps import is_ours
 from webhook.errors import ClusterConflict
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -96,6 +97,33 @@ def test_a_scale_with_a_stale_version_conflicts_and_a_fresh_one_is_done(workload
     raised = settled(workloads, WEB, 3)
     assert workloads.scale(WEB, 2, resource_version=raised.resource_version).answer is Answer.DONE
     settled(workloads, WEB, 2)
+
+
+def test_whose_number_of_replicas_stands_is_known_until_somebody_asks_for_another(plane, workloads):
+    """By the owner of the field; whoever asks for the very number that stands leaves no trace."""
+    plane.deployment("shared", namespace=SHOP, replicas=2)
+    key = WorkloadKey(SHOP, "Deployment", "shared")
+    path = path_of("Deployment", namespace=SHOP, name="shared")
+
+    def ask(replicas):
+        plane.api("PATCH", f"{path}?fieldManager=kubectl", {"spec": {"replicas": replicas}}, content_type=MERGE_PATCH)
+
+    def owner():
+        return workloads.live(key, "").fact.rollout.written_by
+
+    assert owner() not in ("", MANAGER)
+    seen = settled(workloads, key, 2)
+    assert workloads.scale(key, 3, resource_version=seen.resource_version).answer is Answer.DONE
+    raised = settled(workloads, key, 3)
+    assert is_ours(raised.fact)
+    ask(3)
+    assert workloads.live(key, "").fact == raised.fact
+    ask(2)
+    ask(3)
+    again = settled(workloads, key, 3)
+    assert (owner(), is_ours(again.fact)) == ("kubectl", False)
+    assert workloads.scale(key, 2, resource_version=again.resource_version).answer is Answer.DONE
+    assert owner() == MANAGER
 
 
 def test_a_dry_run_changes_nothing(workloads):

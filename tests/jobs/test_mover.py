@@ -12,7 +12,7 @@ import pytest
 from tests.builders import NOW
 from tests.fakes import HOLDER, MOVING, CallCounter, Crash, TinyCluster, minutes, refuse, unavailable
 from webhook.core.model import Memory, Side
-from webhook.core.moves import Answer, Finished, Hold, Outcome, Pause, Step
+from webhook.core.moves import MANAGER, Answer, Finished, Hold, Outcome, Pause, Step
 from webhook.core.planning import plan
 from webhook.core.policy import Limits, Mode, Move, MovePolicy, Policy
 from webhook.errors import ClusterConflict, ClusterUnavailable
@@ -604,6 +604,45 @@ def test_somebody_elses_hand_in_the_middle_has_the_last_word(changes, outcome):
 
 
 @pytest.mark.fault(65)
+@pytest.mark.fault(65)
+@pytest.mark.parametrize("answer", [Answer.CONFLICT, Answer.FORBIDDEN, Answer.FAILED])
+def test_somebody_elses_one_more_is_not_taken_for_the_one_that_was_refused(answer):
+    cluster = TinyCluster()
+    web = cluster.deploy(replicas=2)
+    refuse(cluster, "scale", answer)
+    cluster.after_call = lambda name: web.write(replicas=3) if name == "scale" else None
+    report = run(cluster)
+    assert [one.outcome for one in report.finished] == [Outcome.CHANGED]
+    assert (web.replicas, writes(cluster)) == (3, ["scale"])
+
+
+@pytest.mark.fault(65)
+@pytest.mark.parametrize("after", [Step.RAISED, Step.LOWERING])
+def test_one_more_that_somebody_set_after_taking_ours_back_stays(after):
+    cluster = TinyCluster()
+    web = cluster.deploy(replicas=2)
+
+    def take_over(name):
+        if web.written_by == MANAGER and any(move.step is after for move in cluster.book.moves):
+            web.write(replicas=2)
+            web.write(replicas=3)
+
+    cluster.before_call = take_over
+    report = run(cluster)
+    assert [one.outcome for one in report.finished] == [Outcome.CHANGED]
+    assert web.replicas == 3
+
+
+@pytest.mark.fault(66)
+def test_ours_is_taken_back_though_its_template_was_changed_meanwhile():
+    cluster = TinyCluster()
+    web = cluster.deploy(replicas=2)
+    cluster.before_call = lambda name: web.write(paused=True) if web.replicas == 3 else None
+    report = run(cluster)
+    assert [one.outcome for one in report.finished] == [Outcome.CHANGED]
+    assert web.replicas == 2
+
+
 def test_a_workload_that_is_deleted_in_the_middle_is_gone():
     cluster, web = mid_surge()
     del cluster.deployed[web.key]

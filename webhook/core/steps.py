@@ -12,7 +12,7 @@ import msgspec
 
 from webhook.core.census import ControllerFact, PodFact
 from webhook.core.model import CapacityType, Side, Value
-from webhook.core.moves import Answer, InFlight, Live, Outcome, Result, Step
+from webhook.core.moves import MANAGER, Answer, InFlight, Live, Outcome, Result, Step
 from webhook.core.policy import MovePolicy
 
 
@@ -188,6 +188,13 @@ def is_rolling(fact: ControllerFact) -> bool:
 def generation_of(fact: ControllerFact) -> int:
     """Of the object: how often what is asked of it was changed; 0 where that is not read."""
     return fact.rollout.generation if fact.rollout else 0
+
+
+def is_ours(fact: ControllerFact) -> bool:
+    """Whether the replicas stand as we asked for them, by who owns the field; where nobody is known to, they may be."""
+    rollout = fact.rollout
+    owners = {rollout.written_by, rollout.applied_by} if rollout else set[str]()
+    return owners <= {MANAGER, ""}
 
 
 def anchored(move: InFlight, now: datetime) -> InFlight:

@@ -20,7 +20,9 @@ step            goes on when
 Lowering is safe whatever happened meanwhile: the controller takes pods that are not Ready first, so
 fewer than N are available afterwards only if fewer than N were before. Evicting is not, so each time
 it is looked again whether N + 1 are available. Where somebody else changed the replicas, theirs is
-the last word: nothing is lowered that does not stand at our N + 1.
+the last word: nothing is lowered that does not stand at our N + 1. That it is ours, and not one that
+somebody asked for while our own was refused, or after ours was taken back, is told by who owns the
+field; that holds for a write whose answer was lost too.
 
 Once the side turned, or moves were paused, nothing is raised and nobody evicted any more. However it
 ends, no pod is left that waits for our demand: those go the way of ``retracted``, moved or not.
@@ -33,7 +35,7 @@ import msgspec
 
 from webhook.core.census import ControllerFact, PodFact
 from webhook.core.moves import Outcome, Step
-from webhook.core.steps import Next, View, evict, generation_of
+from webhook.core.steps import Next, View, evict, generation_of, is_ours
 from webhook.core.victims import possible_victims
 
 _CONTROLLER_LAG = timedelta(seconds=30)
@@ -72,13 +74,18 @@ def _called_off(view: View, fact: ControllerFact, outcome: Outcome, note: str) -
 def _raising(view: View, fact: ControllerFact) -> Next:
     """Whether it was done is seen by the replicas; the generation tells "not yet" from "taken back"."""
     wanted, generation = view.move.replicas, generation_of(fact)
-    if fact.replicas == wanted + 1:
+    if _stands(view, fact):
         return view.to(Step.RAISED)
     if fact.replicas == wanted and generation > view.move.generation + 1:
         return _retract(view, Outcome.REVERTED, "somebody set the replicas back at once")
     if fact.replicas != wanted or generation != view.move.generation:
         return _retract(view, Outcome.CHANGED, "somebody else changed it at the same moment")
     return _not_raised(view, fact)
+
+
+def _stands(view: View, fact: ControllerFact) -> bool:
+    """Whether our N + 1 does, which is ours to lower; somebody else's is theirs."""
+    return fact.replicas == view.move.replicas + 1 and is_ours(fact)
 
 
 def _not_raised(view: View, fact: ControllerFact) -> Next:
@@ -123,7 +130,7 @@ def _disturbance(view: View, fact: ControllerFact) -> Next | None:
     """Somebody else's hand on the replicas or the template."""
     if fact.replicas == view.move.replicas:
         return _retract(view, Outcome.REVERTED, "somebody set the replicas back")
-    if fact.replicas != view.move.replicas + 1:
+    if not _stands(view, fact):
         return _retract(view, Outcome.CHANGED, f"somebody else asked for {fact.replicas}")
     if fact.rollout is not None and fact.rollout.paused:
         return _retract(view, Outcome.CHANGED, "its rollouts were paused")
@@ -213,7 +220,7 @@ def _replacing(view: View, fact: ControllerFact) -> Next:
 
 
 def _lowering(view: View, fact: ControllerFact) -> Next:
-    if fact.replicas == view.move.replicas + 1:
+    if _stands(view, fact):
         return view.stay(view.scale(view.move.replicas))
     if fact.replicas != view.move.replicas:
         return _retract(view, Outcome.CHANGED, f"somebody else asked for {fact.replicas} meanwhile")
@@ -241,13 +248,13 @@ def _over(view: View, outcome: Outcome, note: str = "") -> Next:
 def _retracted(view: View, fact: ControllerFact) -> Next:
     if not view.settled:
         return view.stay()
-    if fact.replicas == view.move.replicas + 1:
+    if _stands(view, fact):
         return view.to(Step.UNDOING, view.scale(view.move.replicas))
     return _cleared(view, fact)
 
 
 def _undoing(view: View, fact: ControllerFact) -> Next:
-    if fact.replicas == view.move.replicas + 1:
+    if _stands(view, fact):
         return view.stay(view.scale(view.move.replicas))
     return _cleared(view, fact)
 

@@ -209,8 +209,7 @@ class Cluster(Timeline):
 
     def _scale(self, found: DeploymentState, replicas: int, *, is_ours: bool) -> None:
         if replicas != found.replicas:
-            found.replicas, found.generation = replicas, found.generation + 1
-        found.is_ours = is_ours
+            found.replicas, found.generation, found.is_ours = replicas, found.generation + 1, is_ours
         self._object_changed(found)
         self._after(self._lags.sync, partial(self._observe_replicas, found.key))
 

@@ -12,6 +12,7 @@ from webhook.core.bounds import part_of
 from webhook.core.census import ControllerFact, NodeFact, PodFact, PodNeeds, Rollout
 from webhook.core.constraints import DisruptionBudget
 from webhook.core.model import ControllerRef, Requirement, Resources, Taint, Toleration, Value, WorkloadKey
+from webhook.core.moves import MANAGER
 
 MEBIBYTE = 1024.0 * 1024.0
 APPS = "apps/v1"
@@ -237,6 +238,7 @@ class DeploymentState:
                 updated=pods,
                 ready=available,
                 available=available,
+                written_by=MANAGER if self.is_ours else "kubectl",
                 selector=f"{LABEL}={spec.name}",
             ),
         )
