@@ -1,7 +1,8 @@
 """The mover's laws over any history: evidence that turns, pods and nodes that go, refusals, crashes, two movers, persons.
 
 The monitor's part is done by core itself: sides turn as they do, memory is learnt, the book is refreshed. Time only goes
-forwards; clocks that are set back have laws of their own where time is looked at.
+forwards; clocks that are set back have laws of their own where time is looked at. It is long because each thing that can
+happen is a rule of its own.
 """
 
 from contextlib import suppress
@@ -45,6 +46,8 @@ JUDGED = {
     "active": Judgement(evidence=Evidence.ACTIVE, reason="works", code=Code.ACTIVE, measured=True),
     "unknown": Judgement(evidence=Evidence.UNKNOWN, reason="no data", code=Code.NO_USAGE),
 }
+HANDS_AT = sorted(set(Step) - {Step.EVICTING, Step.RESTARTING})
+"""Not while one is being evicted: who takes a replica back at that moment has two pods go, by two hands."""
 STEPS_OF = {
     "scale": {Step.RAISING, Step.LOWERING, Step.UNDOING},
     "evict": {Step.EVICTING, Step.CLEARING},
@@ -181,6 +184,21 @@ class MoverModel(RuleBasedStateMachine):
     )
     def refuse_writes(self, name, answer, times):
         refuse(self.town, name, answer, times=times)
+
+    @rule(name=st.sampled_from(NAMES), step=st.sampled_from(HANDS_AT), evidence=st.sampled_from(["idle", "active"]))
+    def ask_for_one_more_in_the_middle(self, name, step, evidence):
+        """Right after its move was written down at that step; where ours stands by then, it is taken back first."""
+        made = self.made(name)
+
+        def ask(_):
+            if any(move.workload == made.key and move.step is step for move in self.town.book.moves):
+                self.town.after_call = lambda _: None
+                self.scale(name, self.wanted[name])
+                self.scale(name, min(self.wanted[name] + 1, 4))
+
+        self.evidence[name] = evidence
+        self.town.after_call = ask
+        self.minute(disturbed=True)
 
     @rule(name=st.sampled_from(["scale", "evict"]), done=st.booleans())
     def lose_answers(self, name, done):
