@@ -90,6 +90,7 @@ KEYS_OF = {
     "SidePolicy": "SIDES",
     "MovePolicy": "MOVES",
     "Limits": "LIMITS",
+    "BalancePolicy": "BALANCE",
 }
 GENERATORS = {"bench": bench, "commands": commands, "defaults": defaults, "idleness": idleness}
 

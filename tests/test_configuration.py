@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from webhook.configuration import document, keys, load, readers
 from webhook.core.model import Requirement, Taint
-from webhook.core.policy import Limits, Mode, MovePolicy, PlacementMode, Policy
+from webhook.core.policy import BalancePolicy, Limits, Mode, MovePolicy, PlacementMode, Policy
 from webhook.errors import ConfigurationError
 
 pytestmark = pytest.mark.fault(67)
@@ -54,6 +54,7 @@ moves:
   healthyFor: 30m
   maxUnready: 0.5
   runSeconds: 30
+balance: {window: 10m, maxAge: 3m, riskFactor: 2, fairness: 0, noise: 0.05, filterAbove: 90%, best: 100}
 prometheus: {url: https://prometheus.example/prefix, bearerTokenFile: /run/token, deadlineSeconds: 5}
 """
 
@@ -92,6 +93,7 @@ def test_a_whole_file_is_read_into_values():
         max_unready=0.5,
         run_seconds=30,
     )
+    assert policy.balance == BalancePolicy(timedelta(minutes=10), timedelta(minutes=3), 2, 0, 0.05, 0.9, 100)
     assert found.prometheus is not None
     assert found.prometheus.bearer_token_file == Path("/run/token")
 
@@ -184,6 +186,18 @@ def test_all_faults_are_told_together_with_their_paths():
         ("moves: {dwell: -1h}", "moves.dwell: '-1h'; expected a duration"),
         ("moves: 5", "moves: a number; expected keys such as toSpot"),
         ("moves: {toSpot: 5}", "moves.toSpot: a number; expected keys such as window"),
+        ("balance: {window: 2h}", "balance.window: '2h'; expected a duration from 1s to 1h"),
+        ("balance: {window: 3m}", "balance.window: shorter than four idle.scrapeIntervals"),
+        ("balance: {maxAge: 90s}", "balance.maxAge: 1m30s; expected two idle.scrapeIntervals or more"),
+        ("balance: {riskFactor: -1}", "expected a factor from 0 to 10"),
+        ("balance: {fairness: 1.1}", "expected a share from 0 to 1"),
+        ("balance: {noise: 0}", "expected a share from 0.001 to 0.5"),
+        ("balance: {filterAbove: 90}", "expected a share from 0.1 to 1, or a percent from 10% to 100%"),
+        ("balance: {filterAbove: 9%}", "expected a share from 0.1 to 1, or a percent from 10% to 100%"),
+        ("balance: {filterAbove: m%}", "expected a share from 0.1 to 1, or a percent from 10% to 100%"),
+        ("balance: {filterAbove: true}", "expected a share from 0.1 to 1"),
+        ("balance: {best: 0}", "from 1 to 10000"),
+        ("balance: {max_age: 5m}", "balance.max_age: unknown key; did you mean maxAge?"),
         ("x: &a [*a]", "no YAML"),
     ],
 )
@@ -292,6 +306,7 @@ def test_every_key_of_the_file_is_documented():
     text = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
     sections = {"": keys.TOP, "idle.": keys.IDLE, "sides.": keys.SIDES}
     sections |= {"prometheus.": keys.PROMETHEUS, "idle.signals[].": keys.SIGNAL, "idle.batch.": keys.BATCH}
+    sections |= {"balance.": keys.BALANCE}
     sections |= {"rules[].": keys.RULE, "rules[].match.": keys.MATCH}
     sections |= {"moves.": keys.MOVES, "moves.toSpot.": keys.LIMITS, "moves.toRegular.": keys.LIMITS}
     missing = [f"{path}{key}" for path, keys in sections.items() for key in keys if f"`{path}{key}`" not in text]
@@ -342,6 +357,22 @@ def test_what_a_rule_says_of_idleness_is_laid_over_the_rest_of_the_file():
         ("rules: [{name: a, match: {}}, {name: b, match: {names: [x]}}]", "rules[1]: never reached; rules[0] is for"),
         ("rules: [{name: a, match: {names: [y]}}, {name: a, match: {}}]", "rules[0].name: 'a' stands twice"),
         ("rules: [{name: a, match: {}, idle: {window: 1m}}]", "rules[0].idle.window: shorter than rateWindow"),
+        ("rules: [{name: a, match: {}, weight: 0}]", "rules[0].weight: 0; expected a number from 0.001 to 1000"),
+        (
+            "rules: [{name: a, match: {namespaces: [x], names: [y]}, weight: 2}]",
+            "rules[0].weight: a weight is of namespaces",
+        ),
+        ("rules: [{name: a, match: {labels: {b: c}}, weight: 2}]", "rules[0].weight: a weight is of namespaces"),
+        (
+            "rules: [{name: a, match: {}, weight: 2}, {name: b, match: {namespaces: [x]}, weight: 3}]",
+            "rules[1]: never reached; rules[0] weighs every namespace",
+        ),
+        ("rules: [{name: a, match: {}, schedulerName: A_b}]", "rules[0].schedulerName: 'A_b'; expected the name of a"),
+        ("rules: [{name: a, match: {}, schedulerName: a..b}]", "rules[0].schedulerName: 'a..b'; expected the name"),
+        (
+            "rules: [{name: a, match: {}, schedulerName: default-scheduler}]",
+            "default-scheduler anyway, so leave it out",
+        ),
         ("idle: {signals: [{name: q}]}", "idle.signals[0].query: missing"),
         (
             "idle: {signals: [{name: cpu, query: up, idleBelow: 1}]}",
@@ -368,3 +399,30 @@ def test_so_many_sets_of_windows_are_refused_because_each_asks_prometheus_anew()
     assert "9 different sets of windows" in faults_of(f"rules: [{', '.join(listed)}]")[0]
     thresholds = [f"{{name: r{i}, match: {{names: [n{i}]}}, idle: {{cpuFloor: {i}m}}}}" for i in range(8)]
     assert len(load(f"rules: [{', '.join(thresholds)}]", source="c").policy.rules) == 8
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "[{name: a, match: {}, mode: inject}, {name: b, match: {namespaces: [x]}, weight: 3}]",
+        "[{name: a, match: {namespaces: [x]}, weight: 3}, {name: b, match: {}}, {name: c, match: {}, weight: 2}]",
+        "[{name: a, match: {}, weight: 2}, {name: b, match: {names: [x]}, mode: inject, schedulerName: our.second-one}]",
+    ],
+)
+def test_weights_and_the_rest_of_the_rules_do_not_hide_each_other(rules):
+    assert len(load(f"rules: {rules}", source="x").policy.rules) > 1
+
+
+@pytest.mark.parametrize("said", ["0.9", "90%", "'90%'", "900m"])
+def test_a_share_may_be_a_percent(said):
+    assert load(f"balance: {{filterAbove: {said}}}", source="x").policy.balance.filter_above == pytest.approx(0.9)
+
+
+def test_where_scrapes_are_slow_the_times_of_balance_follow_unless_they_are_said():
+    slow = "idle: {scrapeInterval: 3m, rateWindow: 12m}\n"
+    found = load(slow, source="x").policy.balance
+    assert (found.window, found.max_age) == (timedelta(minutes=12), timedelta(minutes=6))
+    assert [fault.split(":")[0] for fault in faults_of(slow + "balance: {window: 5m, maxAge: 5m}")] == [
+        "balance.window",
+        "balance.maxAge",
+    ]

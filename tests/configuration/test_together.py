@@ -104,6 +104,12 @@ def test_a_header_that_is_refused_is_told_once():
         ("moves: {toRegular: {perRun: none}}", ["moves.toRegular.perRun"]),
         ("moves: {toRegular: 0}", ["moves.toRegular"]),
         ("moves: 5", ["moves"]),
+        ("balance: {maxAge: soon}\nidle: {scrapeInterval: 2m, rateWindow: 10m}", ["balance.maxAge"]),
+        ("balance: {windw: 1s}", ["balance.windw"]),
+        ("idle: {scrapeInterval: soon}\nbalance: {window: 2s, maxAge: 1s}", ["idle.scrapeInterval"]),
+        ("balance: 5", ["balance"]),
+        ("rules: [{name: a, match: {kinds: [Job]}, weight: heavy}]", ["rules[0].weight"]),
+        ("rules: [{name: a, match: {knds: [Job]}, weight: 2}]", ["rules[0].match.knds"]),
     ],
 )
 def test_a_value_nobody_can_read_contradicts_nothing(text, told):
@@ -128,6 +134,7 @@ idle:
   scrapeInterval: 60s
   signals: [{name: q, query: up, idleBelow: 1, activeAbove: 2}, {name: p, query: up, idleBelow: 1}]
 sides: {idleRunsToSpot: 3}
+balance: {riskFactor: 2}
 moves: {toSpot: {perRun: 5}, toRegular: {window: 2m}, patience: 5m, settle: 5s}
 rules:
 - {name: a, match: {names: [x]}, spot: auto, idle: {window: 3h}}
@@ -180,6 +187,11 @@ FAULTS = (
     {"rules.1.allowedMoves": ["jump", "evikt"]},
     {"rules.1.idle.batch.minRuns": 0},
     {"rules.1.zzz": 0},
+    {"balance.fairness": 2},
+    {"balance.filterAbove": "5%"},
+    {"balance.zzz": 1},
+    {"rules.1.weight": 2, "rules.1.match": {"kinds": ["Job"]}},
+    {"rules.0.schedulerName": "default-scheduler"},
     {"prometheus.url": "http://x", "prometheus.bearerTokenFile": "/t", "prometheus.allowInsecureCredentials": False},
     {"prometheus.username": "me", "prometheus.passwordFile": 5, "prometheus.url": "https://x"},
     {"prometheus.certFile": "/c", "prometheus.keyFile": "", "prometheus.url": "https://x"},

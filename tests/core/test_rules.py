@@ -2,6 +2,7 @@
 
 import re
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,3 +112,15 @@ def test_a_rule_turns_injection_on_for_its_workloads_and_off_for_others():
     for rule, reason in (("on", Reason.SPOT_PREFERRED), ("", Reason.OBSERVE)):
         snapshot = builders.make_snapshot(builders.make_workload(rule=rule), policy=policy)
         assert decide(builders.make_request(), snapshot, now=builders.NOW).reason is reason
+
+
+def test_a_rule_that_only_weighs_takes_no_workload_from_the_rules_below():
+    weighing = Rule(name="gold", match=Match(namespaces=("shop",)), weight=3)
+    policy = Policy(rules=(weighing, Rule(name="all", mode=Mode.INJECT)))
+    found = rules.first(policy, KEY, labels={}, namespace_labels={})
+    assert found is not None
+    assert found.name == "all"
+    both = Policy(rules=(msgspec.structs.replace(weighing, mode=Mode.MOVE), *policy.rules))
+    found = rules.first(both, KEY, labels={}, namespace_labels={})
+    assert found is not None
+    assert (found.name, found.mode) == ("gold", Mode.MOVE)

@@ -6,6 +6,7 @@ from typing import Any
 from webhook.configuration import prometheus, words
 from webhook.configuration import readers as read
 from webhook.configuration.readers import Reader
+from webhook.core.fairness import LEAST, MOST
 from webhook.core.policy import (
     ANNOTATIONS,
     CustomSignal,
@@ -84,6 +85,15 @@ MOVES: dict[str, tuple[str, Reader]] = {
     "maxUnready": ("max_unready", read.number(0, 1, "a share from 0 to 1")),
     "runSeconds": ("run_seconds", read.number(1, 50, "seconds from 1 to 50")),
 }
+BALANCE: dict[str, tuple[str, Reader]] = {
+    "window": ("window", read.duration_within(timedelta(seconds=1), timedelta(hours=1))),
+    "maxAge": ("max_age", read.duration_within(timedelta(seconds=1), timedelta(hours=1))),
+    "riskFactor": ("risk_factor", read.number(0, 10, "a factor from 0 to 10")),
+    "fairness": ("fairness", read.number(0, 1, "a share from 0 to 1")),
+    "noise": ("noise", read.number(0.001, 0.5, "a share from 0.001 to 0.5")),
+    "filterAbove": ("filter_above", read.share(0.1, 1)),
+    "best": ("best", read.whole_number(1, 10_000)),
+}
 POOL: dict[str, tuple[str, Reader]] = {
     "name": ("name", read.text),
     "labels": ("marker", read.marker),
@@ -138,6 +148,8 @@ RULE: dict[str, tuple[str, Reader]] = {
     "allowedMoves": ("allowed_moves", read.list_of(read.choice(Move))),
     "allowedAnnotations": ("allowed_annotations", read.texts(of=ANNOTATIONS)),
     "idle": ("idle", read.nested(IDLE, dict)),
+    "weight": ("weight", read.number(LEAST, MOST, f"a number from {LEAST} to {MOST:g}")),
+    "schedulerName": ("scheduler_name", words.scheduler_name),
 }
 
 
@@ -161,5 +173,7 @@ TOP: dict[str, tuple[str, Reader]] = {
     "idle": ("idle", read.nested(IDLE, dict)),
     "sides": ("sides", read.nested(SIDES, SidePolicy)),
     "moves": ("moves", read.nested(MOVES, dict)),
+    # Not a BalancePolicy yet: two of its defaults follow the scrape interval, which may come later in the file.
+    "balance": ("balance", read.nested(BALANCE, dict)),
     "prometheus": ("prometheus", read.nested(PROMETHEUS, dict, required={"url": _ADDRESS})),
 }

@@ -16,6 +16,7 @@ from webhook.configuration import Configuration, keys
 from webhook.configuration.readers import written
 from webhook.core.model import Requirement, Taint
 from webhook.core.policy import (
+    BalancePolicy,
     BatchPolicy,
     CustomSignal,
     IdlePolicy,
@@ -88,7 +89,7 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - one line a kind of value
             return {"name": value.name, "value": value.value}
         case SpotPool():
             return {"name": value.name, "labels": _marker(value.marker), "taints": plain(value.taints)}
-        case IdlePolicy() | SidePolicy() | BatchPolicy() | MovePolicy() | Limits() | CustomSignal() | Match():
+        case _ if type(value) in _SECTIONS:
             return _section(value)
         case Mapping():
             return {key: plain(one) for key, one in value.items()}
@@ -104,11 +105,12 @@ _SECTIONS: dict[type, dict[str, tuple[str, Any]]] = {
     SidePolicy: keys.SIDES,
     BatchPolicy: keys.BATCH,
     MovePolicy: keys.MOVES,
+    BalancePolicy: keys.BALANCE,
     Limits: keys.LIMITS,
     CustomSignal: keys.SIGNAL,
     Match: keys.MATCH,
 }
-_SPARSE = (CustomSignal, Match)
+_SPARSE = (CustomSignal, Match, BalancePolicy)
 """Whose empty parts say nothing, and are not accepted as an answer either."""
 
 

@@ -178,6 +178,20 @@ def number(low: float, high: float, what: str) -> Reader:
     return read
 
 
+def share(low: float, high: float) -> Reader:
+    """A number, or a percent: ``0.8`` and ``80%`` are the same."""
+    what = f"a share from {low:g} to {high:g}, or a percent from {low * 100:g}% to {high * 100:g}%"
+    plain = number(low, high, what)
+
+    def read(value: Any) -> float:
+        if not isinstance(value, str) or not value.endswith("%"):
+            return float(plain(value))
+        percent: float = number(low * 100, high * 100, what)(value.removesuffix("%"))
+        return percent / 100
+
+    return read
+
+
 def whole_number(low: int, high: int) -> Reader:
     def read(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:

@@ -6,10 +6,13 @@ from typing import Any
 
 from webhook.configuration.readers import FaultError, item
 from webhook.core import labels, rules
+from webhook.core.pod import DEFAULT_SCHEDULER
 from webhook.errors import ConfigurationError
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 KINDS = ("Deployment", "StatefulSet", "CronJob", "Job", "ReplicaSet", "DaemonSet", "Rollout")
+SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
+LONGEST_SUBDOMAIN = 253
 LONGEST_WORD = 300
 
 
@@ -56,4 +59,14 @@ def name(value: Any) -> str:
     """What a rule, a pool or a signal is called."""
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise FaultError("a name of lower-case letters, digits and dashes, such as batch-jobs")
+    return value
+
+
+def scheduler_name(value: Any) -> str:
+    """A scheduler beside the default one, whose pods need no word of ours."""
+    expected = "the name of a second scheduler, such as spot-balancer"
+    if not isinstance(value, str) or not SUBDOMAIN.fullmatch(value) or len(value) > LONGEST_SUBDOMAIN:
+        raise FaultError(f"{expected}: lower-case letters, digits, dashes and dots")
+    if value == DEFAULT_SCHEDULER:
+        raise FaultError(f"{expected}; pods have {DEFAULT_SCHEDULER} anyway, so leave it out")
     return value

@@ -266,7 +266,7 @@ def is_undecided(policy: Policy, key: WorkloadKey, *, labels: Mapping[str, str])
 
     The rules below may be laxer than the one that would have matched, so none of them is taken instead.
     """
-    for rule in policy.rules:
+    for rule in filter(rules.is_for_workloads, policy.rules):
         rest = msgspec.structs.replace(rule.match, namespace_labels={})
         if rules.matches(rest, key, labels=labels, namespace_labels={}):
             return bool(rule.match.namespace_labels)

@@ -6,6 +6,9 @@ that are not named here are never read, never written, and survive in the raw ob
 
 from webhook.core.model import Toleration, Value
 
+DEFAULT_SCHEDULER = "default-scheduler"
+"""What the API server writes where a pod names no scheduler."""
+
 
 class OwnerReference(Value, frozen=True):
     kind: str = ""

@@ -37,6 +37,7 @@ from webhook.core.model import (
     WorkloadKey,
 )
 from webhook.core.moves import Outcome
+from webhook.core.policy import ANNOTATIONS as TENANTS_WORDS
 from webhook.core.policy import CustomSignal, Limits, Match, Policy, Rule, SpotPool
 from webhook.core.snapshot import Meta, Snapshot
 from webhook.core.vocabulary import (
@@ -304,7 +305,7 @@ _TEXT: dict[tuple[type, str], Callable[[Redactor, Any], object]] = {
     (Policy, "max_spot"): _share,
     (Policy, "kinds"): _each(Redactor.kind),
     (Policy, "excluded_namespaces"): _each(Redactor.namespace),
-    (Policy, "allowed_annotations"): _each(_one_of(("spot", "placement", "max-spot", "move"))),  # type: ignore[arg-type]
+    (Policy, "allowed_annotations"): _each(_one_of(TENANTS_WORDS)),  # type: ignore[arg-type]
     (Policy, "pause"): _each(_one_of(("injection", "moves", "scoring"))),  # type: ignore[arg-type]
     (Policy, "spot_labels"): lambda r, markers: tuple(tuple(map(r.requirement, marker)) for marker in markers),
     (SpotPool, "name"): Redactor.name,
@@ -312,7 +313,8 @@ _TEXT: dict[tuple[type, str], Callable[[Redactor, Any], object]] = {
     (Rule, "name"): Redactor.name,
     (Rule, "match"): Redactor.match,
     (Rule, "max_spot"): _share,
-    (Rule, "allowed_annotations"): _each(_one_of(("spot", "placement", "max-spot", "move"))),  # type: ignore[arg-type]
+    (Rule, "scheduler_name"): Redactor.name,
+    (Rule, "allowed_annotations"): _each(_one_of(TENANTS_WORDS)),  # type: ignore[arg-type]
     (CustomSignal, "name"): _SIGNALS,
     (CustomSignal, "query"): Redactor.name,
     (CustomSignal, "unit"): _UNITS,

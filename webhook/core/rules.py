@@ -14,14 +14,24 @@ from webhook.core.model import WorkloadKey
 from webhook.core.policy import IdlePolicy, Match, Mode, Policy, Rule
 
 Labels = Mapping[str, str]
+_OF_WORKLOADS = tuple(name for name in Rule.__struct_fields__ if name not in {"name", "match", "weight"})
 
 
 def first(policy: Policy, key: WorkloadKey, *, labels: Labels, namespace_labels: Labels) -> Rule | None:
     """The rule for a workload, or None. ``labels`` are those of its own object; empty where that is not read."""
     return next(
-        (rule for rule in policy.rules if matches(rule.match, key, labels=labels, namespace_labels=namespace_labels)),
+        (
+            rule
+            for rule in policy.rules
+            if is_for_workloads(rule) and matches(rule.match, key, labels=labels, namespace_labels=namespace_labels)
+        ),
         None,
     )
+
+
+def is_for_workloads(rule: Rule) -> bool:
+    """Whether it says more than a weight: a rule that only weighs namespaces takes no workload from the rules below."""
+    return rule.weight is None or any(getattr(rule, name) is not None for name in _OF_WORKLOADS)
 
 
 def first_weighing(policy: Policy, namespace: str, *, labels: Labels) -> Rule | None:
@@ -29,6 +39,11 @@ def first_weighing(policy: Policy, namespace: str, *, labels: Labels) -> Rule | 
     return next(
         (rule for rule in policy.rules if rule.weight is not None and _is_for(rule.match, namespace, labels)), None
     )
+
+
+def is_of_namespaces(match: Match) -> bool:
+    """Whether it tells namespaces from each other, and nothing within one."""
+    return not (match.kinds or match.names or match.labels)
 
 
 def _is_for(match: Match, namespace: str, labels: Labels) -> bool:
