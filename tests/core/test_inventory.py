@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.builders import NOW, make_move, make_verdict
 from tests.core.test_owners import census, fact, key, pod, ref
+from webhook.core import fairness
 from webhook.core.book import Book, Control
 from webhook.core.census import Census, NodeFact
 from webhook.core.inventory import History, build, observe, recall
@@ -203,3 +204,26 @@ def test_an_unknown_namespace_gives_no_rule_or_the_one_that_any_labels_would_giv
     for env in ({}, {"env": "prod"}, {"env": "dev"}):
         known = build(shop(namespaces=(Namespace("shop", labels=env),)), Book(), policy).workloads
         assert all(found.rule in ("", known[name].rule) for name, found in unknown.items())
+
+
+GOLD = Rule(name="gold", match=Match(namespace_labels={"tier": "gold"}), weight=3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "annotations", "weight", "said_by", "note"),
+    [
+        ({}, {}, 1, "default", ""),
+        ({"tier": "gold"}, {}, 3, "rule gold", ""),
+        ({"tier": "gold"}, {"spot-balancer.io/weight": "0.5"}, 0.5, "namespace", ""),
+        ({"tier": "gold"}, {"spot-balancer.io/weight": "lots"}, 3, "rule gold", "expected a number from 0.001 to 1000"),
+        ({"tier": "gold"}, {"spot-balancer.io/weight": "9"}, 3, "rule gold", "more than rule gold allows"),
+    ],
+)
+def test_a_namespace_is_weighed_by_labels_that_the_snapshot_does_not_keep(labels, annotations, weight, said_by, note):
+    policy = Policy(rules=(GOLD,), allowed_annotations=())
+    found = build(shop(namespaces=(Namespace("shop", annotations, labels),)), Book(), policy).namespaces["shop"]
+    assert found.labels == {}
+    assert found.weight == weight
+    told = fairness.weight_in(policy, found)
+    assert (told.value, told.said_by) == (weight, said_by)
+    assert note in told.note

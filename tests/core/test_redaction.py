@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import builders, strategies
-from webhook.core import spotpool
+from webhook.core import fairness, spotpool
 from webhook.core.model import (
     CapacityType,
     ControllerRef,
@@ -24,7 +24,17 @@ from webhook.core.model import (
 )
 from webhook.core.placement import Changes, Decision, PlacementRequest, decide
 from webhook.core.pod import Pod
-from webhook.core.policy import CustomSignal, IdlePolicy, Limits, Match, MovePolicy, Policy, Rule, SpotPool
+from webhook.core.policy import (
+    BalancePolicy,
+    CustomSignal,
+    IdlePolicy,
+    Limits,
+    Match,
+    MovePolicy,
+    Policy,
+    Rule,
+    SpotPool,
+)
 from webhook.core.redaction import Redactor, redact
 from webhook.core.rehearsal import rehearse
 from webhook.core.snapshot import Snapshot
@@ -259,3 +269,21 @@ def test_limits_in_counts_and_what_moves_taught_name_nobody_and_stay():
     assert found.meta.policy.moves == moves
     (workload,) = found.workloads.values()
     assert workload.verdict.memory == memory
+
+
+def test_weights_and_who_is_sent_to_a_second_scheduler_stay_and_name_nobody():
+    rule = Rule(name="mine", match=Match(), allowed_annotations=("weight",), weight=2.5, scheduler_name="acme")
+    policy = Policy(rules=(rule,), allowed_annotations=("spot", "weight"), balance=BalancePolicy(filter_above=0.9))
+    acme = Namespace("acme", {"spot-balancer.io/weight": "2"}, weight=2, weight_rule="mine")
+    found = redact(builders.make_snapshot(policy=policy, namespaces=[acme]), SECRET)
+    (namespace,) = found.namespaces.values()
+    told, (other,) = found.meta.policy, found.meta.policy.rules
+    assert (told.balance, told.allowed_annotations, other.allowed_annotations) == (
+        policy.balance,
+        policy.allowed_annotations,
+        ("weight",),
+    )
+    assert (namespace.weight, namespace.annotations) == (2, acme.annotations)
+    assert (other.weight, namespace.weight_rule) == (2.5, other.name)
+    assert other.scheduler_name == Redactor(SECRET, builders.make_snapshot()).name("acme")
+    assert fairness.weight_in(told, namespace) == fairness.weight_in(policy, acme)

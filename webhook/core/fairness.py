@@ -13,8 +13,8 @@ from collections.abc import Mapping
 
 from webhook.core import rules
 from webhook.core.consent import PREFIX
-from webhook.core.model import Value
-from webhook.core.policy import Policy
+from webhook.core.model import Namespace, Value
+from webhook.core.policy import Policy, Rule
 
 WEIGHT = PREFIX + "weight"
 DEFAULT = 1.0
@@ -23,7 +23,7 @@ LEAST, MOST = 0.001, 1000.0
 _NUMBER = re.compile(r"\d{1,4}(?:\.\d{1,6})?", re.ASCII)
 
 
-class Weight(Value, frozen=True):
+class Weight(Value, frozen=True, omit_defaults=False):
     """A namespace's entitlement and who said so; ``note`` tells of an annotation that was passed over."""
 
     value: float = DEFAULT
@@ -37,7 +37,16 @@ def weight_of(policy: Policy, name: str, *, labels: Mapping[str, str], annotatio
     A lower weight than the rule's is always heard, a higher one only where the rule, or the policy, lists ``weight`` in
     ``allowedAnnotations``.
     """
-    rule = rules.first_weighing(policy, name, labels=labels)
+    return settled(policy, rules.first_weighing(policy, name, labels=labels), annotations)
+
+
+def weight_in(policy: Policy, namespace: Namespace) -> Weight:
+    """The same for a snapshot's namespace, whose labels are not there any more: its rule is, by name."""
+    return settled(policy, rules.named(policy, namespace.weight_rule), namespace.annotations)
+
+
+def settled(policy: Policy, rule: Rule | None, annotations: Mapping[str, str]) -> Weight:
+    """Annotation > ``rule`` > 1."""
     found = Weight(value=rule.weight, said_by=f"rule {rule.name}") if rule and rule.weight is not None else Weight()
     text = annotations.get(WEIGHT)
     if text is None:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from webhook.core import consent, owners, rules, spotpool
+from webhook.core import consent, fairness, owners, rules, spotpool
 from webhook.core.book import Book
 from webhook.core.census import Census, ControllerFact, NodeFact, PodFact
 from webhook.core.model import (
@@ -124,7 +124,7 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
         versions=dict(versions or {}),
     )
     workloads = _workloads(census, book, policy, history or History(), {node.name: node for node in nodes})
-    namespaces = [_namespace(found) for found in sorted(census.namespaces, key=lambda n: n.name)]
+    namespaces = [_namespace(found, policy) for found in sorted(census.namespaces, key=lambda n: n.name)]
     whole, control = (kept(census), book.control) if keeps_census else (None, None)
     return Snapshot(meta, nodes=nodes, namespaces=namespaces, workloads=workloads, census=whole, control=control)
 
@@ -164,9 +164,20 @@ def _load(sample: NodeSample | None) -> NodeLoad | None:
     )
 
 
-def _namespace(found: Namespace) -> Namespace:
+def _namespace(found: Namespace, policy: Policy) -> Namespace:
+    rule = rules.first_weighing(policy, found.name, labels=found.labels)
+    return Namespace(
+        name=found.name,
+        annotations=_annotations(found),
+        labels=_kept(found.labels),
+        weight=fairness.settled(policy, rule, found.annotations).value,
+        weight_rule=rule.name if rule else "",
+    )
+
+
+def _annotations(found: Namespace) -> dict[str, str]:
     extra = {k: v for k, v in found.annotations.items() if k == TOLERATIONS_WHITELIST}
-    return Namespace(name=found.name, annotations=_kept(found.annotations) | extra, labels=_kept(found.labels))
+    return _kept(found.annotations) | extra
 
 
 def _kept(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -188,7 +199,7 @@ def kept(census: Census) -> Census:
 
 
 def _namespace_kept(found: Namespace) -> Namespace:
-    return msgspec.structs.replace(found, annotations=_namespace(found).annotations)
+    return msgspec.structs.replace(found, annotations=_annotations(found))
 
 
 def _controller_kept(fact: ControllerFact) -> ControllerFact:

@@ -181,14 +181,15 @@ class Node(Value, frozen=True):
 class Namespace(Value, frozen=True):
     """A namespace's own settings: only annotations and labels that decisions read.
 
-    ``weight`` is its part in what a node can give, beside other namespaces' weights; ``use_ratio`` what its pods use of
-    what they request.
+    ``weight`` is its part in what a node can give, beside other namespaces' weights; ``weight_rule`` the rule that gives
+    it one, by name, which an annotation may outdo. ``use_ratio`` is what its pods use of what they request.
     """
 
     name: str
     annotations: dict[str, str] = {}
     labels: dict[str, str] = {}
     weight: float = 1.0
+    weight_rule: str = ""
     use_ratio: UseRatio | None = None
 
 

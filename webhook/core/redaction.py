@@ -333,6 +333,7 @@ _TEXT: dict[tuple[type, str], Callable[[Redactor, Any], object]] = {
     (Namespace, "name"): Redactor.namespace,
     (Namespace, "annotations"): Redactor.annotations,
     (Namespace, "labels"): Redactor.annotations,
+    (Namespace, "weight_rule"): Redactor.name,
     (WorkloadKey, "namespace"): Redactor.namespace,
     (WorkloadKey, "kind"): Redactor.kind,
     (WorkloadKey, "name"): Redactor.name,
