@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests import builders
 from webhook.core.model import Namespace, Node, Platform, Requirement, Side, Taint, Workload
 from webhook.core.placement import DELETION_COST
-from webhook.core.policy import Mode, PlacementMode, Policy
+from webhook.core.policy import Mode, PlacementMode, Policy, Rule
 from webhook.core.snapshot import Snapshot
 
 PLATFORMS = [Platform("linux", "amd64"), Platform("linux", "arm64"), Platform("windows", "amd64")]
@@ -107,6 +107,8 @@ def pods(draw: st.DrawFn, odd_annotations: Mapping[str, str] = ODD_ANNOTATIONS) 
         key = draw(st.sampled_from(["zone", "karpenter.sh/capacity-type"]))
         spec["nodeSelector"] = {key: draw(st.sampled_from(KEYS[key]))}
     pod = builders.make_pod(**spec)
+    if draw(st.integers(0, 3)) == 0:
+        pod["spec"]["schedulerName"] = draw(st.sampled_from([None, "", "theirs"]))
     if draw(st.booleans()):
         odd = {**odd_annotations, DELETION_COST: "7"} if draw(st.booleans()) else {}
         pod["metadata"]["annotations"] = draw(st.sampled_from([None, odd]))
@@ -148,6 +150,7 @@ def policies() -> st.SearchStrategy[Policy]:
         placement=st.sampled_from(list(PlacementMode)),
         preferred_weight=st.integers(1, 100),
         max_spot=st.sampled_from(["100%", "100%", "50%", "1"]),
+        rules=st.just((Rule(name="second", scheduler_name="spot-balancer"),)),
     )
 
 
@@ -158,6 +161,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     facts = {
         "annotations": draw(st.sampled_from(annotations)),
         "surge_to": draw(st.sampled_from((None, None, None, *Side))),
+        "rule": draw(st.sampled_from(["", "", "second"])),
     }
     side = draw(st.sampled_from([Side.SPOT, Side.SPOT, Side.REGULAR, None]))
     if side is not None:

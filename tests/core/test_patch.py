@@ -42,6 +42,10 @@ def add(path, value):
         add("/spec/nodeSelector", {"karpenter.sh/capacity-type": "spot"}),
         add("/spec/priorityClassName", "low"),
         add("/metadata/labels/ours", "x"),
+        add("/spec/schedulerName", ""),
+        add("/spec/schedulerName", "A b"),
+        add("/spec/schedulerName", None),
+        add("/spec/schedulerName", ["spot-balancer"]),
         add("/metadata/annotations/theirs", "x"),
         add("/metadata/annotations", {DECISION: "v1"}),
         add("/spec/tolerations", []),
@@ -191,3 +195,26 @@ def test_the_users_weight_of_the_same_wish_stays():
     }
     raw = builders.make_pod(affinity={"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}})
     assert patch.build(raw, Changes(preferred=(builders.KARPENTER_SPOT,), weight=100)) == []
+
+
+@pytest.mark.parametrize("there", [None, "", "default-scheduler"])
+def test_a_pod_of_the_default_scheduler_is_sent_to_another(there):
+    raw = builders.make_pod(schedulerName=there)
+    operations = patch.build(raw, Changes(scheduler_name="spot-balancer"))
+    assert operations == [add("/spec/schedulerName", "spot-balancer")]
+    assert patch.check(raw, operations) == builders.make_pod(schedulerName="spot-balancer")
+
+
+def test_a_pod_that_names_no_scheduler_at_all_is_sent_too():
+    raw = builders.make_pod()
+    del raw["spec"]["schedulerName"]
+    after = patch.check(raw, patch.build(raw, Changes(scheduler_name="spot-balancer")))
+    assert after == builders.make_pod(schedulerName="spot-balancer")
+
+
+@pytest.mark.parametrize("theirs", ["volcano", "spot-balancer"])
+def test_a_scheduler_that_the_owner_chose_is_the_owners(theirs):
+    raw = builders.make_pod(schedulerName=theirs)
+    assert patch.build(raw, Changes(scheduler_name="spot-balancer")) == []
+    with pytest.raises(PatchError, match="owner chose"):
+        patch.check(raw, [add("/spec/schedulerName", "other")])

@@ -57,7 +57,8 @@ def test_m1_patching_twice_is_patching_once_even_under_another_uid(case, other_u
     once, _, decision = patched(raw, snapshot)
     _, again, second = patched(once, snapshot, other_uid)
     assert again == []
-    assert decision.changes is None or second.reason is Reason.ALREADY_DECIDED
+    stamped = decision.changes is not None and placement.DECISION in decision.changes.annotations
+    assert not stamped or second.reason is Reason.ALREADY_DECIDED
 
 
 @given(world())
@@ -91,6 +92,17 @@ def test_m3_and_m4_only_our_fields_change_and_nothing_of_the_owners_is_lost_or_r
     assert (after["metadata"].get("annotations") or {}).items() >= old_annotations.items()
 
 
+@given(world())
+def test_m3_a_rules_scheduler_takes_the_default_ones_place_alone_and_whatever_the_side(case):
+    raw, snapshot = case
+    after, _, _ = patched(raw, snapshot)
+    before, now = raw["spec"].get("schedulerName"), after["spec"].get("schedulerName")
+    (workload,) = snapshot.workloads.values()
+    default, is_sent = before in {None, "", "default-scheduler"}, workload.rule == "second"
+    event(f"default: {default}, sent: {is_sent}")
+    assert now == ("spot-balancer" if default and is_sent else before)
+
+
 def _at(value: dict, path: tuple[str, ...]) -> list:
     for key in path:
         value = (value or {}).get(key)
@@ -107,6 +119,7 @@ def _without_ours(pod: dict) -> dict:
         if not pod["metadata"]["annotations"]:
             del pod["metadata"]["annotations"]
     pod["spec"].pop("tolerations", None)
+    pod["spec"].pop("schedulerName", None)
     whole = pod["spec"].pop("affinity", None) or {}
     whole.pop("nodeAffinity", None)
     return {"pod": pod, "other affinity": whole}

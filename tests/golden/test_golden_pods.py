@@ -21,11 +21,12 @@ from tests.builders import (
 )
 from webhook.core import patch, placement
 from webhook.core.model import Platform, Requirement, Side
-from webhook.core.policy import Mode, PlacementMode, Policy
+from webhook.core.policy import Mode, PlacementMode, Policy, Rule
 
 CASES = sorted(Path(__file__).parent.glob("*.pod.yaml"))
 ARM = Platform("linux", "arm64")
 REQUIRED = Policy(mode=Mode.INJECT, placement=PlacementMode.REQUIRED)
+SECOND = Policy(mode=Mode.INJECT, rules=(Rule(name="web", scheduler_name="spot-balancer"),))
 CAST = (
     Requirement("scheduling.cast.ai/spot", "In", ("true",)),
     Requirement("scheduling.cast.ai/spot-fallback", "NotIn", ("true",)),
@@ -60,6 +61,10 @@ WORLDS = {
     "unknown owner": make_snapshot(make_workload(side=None)),
     "owner says spot never": make_snapshot(make_workload(side=None, annotations={"spot-balancer.io/spot": "never"})),
     "owner says spot always": make_snapshot(make_workload(side=None, annotations={"spot-balancer.io/spot": "always"})),
+    "busy owner of a rule for a second scheduler": make_snapshot(
+        make_workload(side=Side.REGULAR, rule="web"), policy=SECOND
+    ),
+    "idle owner of a rule for a second scheduler": make_snapshot(make_workload(rule="web"), policy=SECOND),
     "idle owner, max-spot used up": make_snapshot(
         make_workload(replicas=2, pods=1, pods_on_spot=1), policy=Policy(mode=Mode.INJECT, max_spot="50%")
     ),

@@ -22,7 +22,7 @@ from webhook.cli.common import (
     read_snapshot,
     rows,
 )
-from webhook.core import consent, rules, spotpool
+from webhook.core import consent, fairness, rules, spotpool
 from webhook.core.model import BatchRun, Memory, Signal, Value, Workload, WorkloadKey
 from webhook.core.outlook import to_active, to_spot
 from webhook.core.patch import Operation
@@ -59,6 +59,7 @@ class Explanation(Value, frozen=True, omit_defaults=False):
     pods: int
     pods_on_spot: int
     consent: consent.Consent
+    weight: fairness.Weight
     decision: str
     meaning: str
     would: str
@@ -135,6 +136,7 @@ def explain(workload: Workload, snapshot: Snapshot) -> tuple[Explanation, Rehear
         pods=workload.pods,
         pods_on_spot=workload.pods_on_spot,
         consent=consent.resolve(None, workload, namespace, meta.policy),
+        weight=fairness.weight_in(meta.policy, namespace) if namespace else fairness.Weight(),
         decision=rehearsal.decision.reason.value,
         meaning=MEANING[rehearsal.decision.reason],
         would=rehearsal.unbridled.reason.value,
@@ -181,10 +183,14 @@ def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> 
     if e.signals or e.runs:
         lines += _listed("to go to spot it still needs", e.missing_for_spot)
         lines += _listed("active at once by any of", e.missing_for_active)
-    lines += _settings(e.consent)
+    lines += _settings(e.consent, e.weight)
     lines += ["", f"The next pod {e.meaning}. [{e.decision}]"]
     if e.decision == "observe" and e.would != e.decision:
         lines.append(f"With mode: inject, the next pod {MEANING[rehearsal.unbridled.reason]}. [{e.would}]")
+    if any(operation["path"] == "/spec/schedulerName" for operation in rehearsal.operations):
+        lines.append(
+            f"It goes to the scheduler {printable(e.consent.scheduler_name)}, by rule {printable(e.consent.rule)}."
+        )
     if rehearsal.operations:
         lines += ["", *render.painted(render.pod_diff(rehearsal.before, rehearsal.after), colour=colour)]
     return lines
@@ -231,7 +237,7 @@ def _listed(heading: str, items: tuple[str, ...]) -> list[str]:
     return [f"{heading}:", *(f"  - {printable(item)}" for item in items), ""] if items else []
 
 
-def _settings(settled: consent.Consent) -> list[str]:
+def _settings(settled: consent.Consent, weight: fairness.Weight) -> list[str]:
     def by(level: consent.Level) -> str:
         return f"rule {settled.rule}" if level is consent.Level.RULE else level.value
 
@@ -241,8 +247,11 @@ def _settings(settled: consent.Consent) -> list[str]:
         ("placement", settled.placement.value, by(settled.placement_from)),
         ("max-spot", settled.max_spot, by(settled.max_spot_from)),
         ("moves", ", ".join(settled.moves) or "none", by(settled.moves_from)),
+        ("weight", f"{weight.value:g}", weight.said_by),
+        *([("scheduler", settled.scheduler_name, by(consent.Level.RULE))] if settled.scheduler_name else []),
     ]
     lines = [rows(("SETTING", "VALUE", "DECIDED BY"), table)]
     if not settled.handled:
         lines.append("kind: not among `kinds`, and no rule or annotation spot-balancer.io/spot asks for it")
-    return lines + [f"note: {printable(note)}" for note in settled.notes]
+    passed_over = [f"namespace annotation {weight.note}"] if weight.note else []
+    return lines + [f"note: {printable(note)}" for note in (*settled.notes, *passed_over)]

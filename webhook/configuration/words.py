@@ -11,8 +11,6 @@ from webhook.errors import ConfigurationError
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 KINDS = ("Deployment", "StatefulSet", "CronJob", "Job", "ReplicaSet", "DaemonSet", "Rollout")
-SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
-LONGEST_SUBDOMAIN = 253
 LONGEST_WORD = 300
 
 
@@ -65,7 +63,7 @@ def name(value: Any) -> str:
 def scheduler_name(value: Any) -> str:
     """A scheduler beside the default one, whose pods need no word of ours."""
     expected = "the name of a second scheduler, such as spot-balancer"
-    if not isinstance(value, str) or not SUBDOMAIN.fullmatch(value) or len(value) > LONGEST_SUBDOMAIN:
+    if not isinstance(value, str) or not labels.is_subdomain(value):
         raise FaultError(f"{expected}: lower-case letters, digits, dashes and dots")
     if value == DEFAULT_SCHEDULER:
         raise FaultError(f"{expected}; pods have {DEFAULT_SCHEDULER} anyway, so leave it out")

@@ -79,7 +79,8 @@ class Consent(Value, frozen=True, omit_defaults=False):
     """The effective settings of one workload's next pod, each with the level that decided it.
 
     ``notes`` tell of values that were passed over. ``handled`` is whether its kind is handled at all. ``moves`` are
-    the ways a running pod of it may be moved; none is a way too.
+    the ways a running pod of it may be moved; none is a way too. ``scheduler_name`` is the rule's word on who schedules
+    its new pods; empty where it has none.
     """
 
     mode: Mode
@@ -88,6 +89,7 @@ class Consent(Value, frozen=True, omit_defaults=False):
     max_spot: str
     moves: tuple[Move, ...] = ()
     rule: str = ""
+    scheduler_name: str = ""
     handled: bool = True
     spot_from: Level = Level.DEFAULT
     mode_from: Level = Level.DEFAULT
@@ -180,6 +182,7 @@ def resolve(pod: Annotations | None, workload: Workload, namespace: Namespace | 
         max_spot=max_spot,
         moves=moves,
         rule=rule.name if rule else "",
+        scheduler_name=(rule.scheduler_name or "") if rule else "",
         # Kinds beyond the default ones are handled where someone asked by name.
         handled=workload.key.kind in policy.kinds
         or (spot_from is not Level.DEFAULT and asked.heard.get("spot") not in _VETOES)

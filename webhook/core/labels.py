@@ -19,7 +19,12 @@ def is_key(text: str) -> bool:
     prefix, slash, name = text.rpartition("/")
     if _NAME.fullmatch(name) is None:
         return False
-    return not slash or (len(prefix) <= MAX_PREFIX and _PREFIX.fullmatch(prefix) is not None)
+    return not slash or is_subdomain(prefix)
+
+
+def is_subdomain(text: str) -> bool:
+    """Whether it may be the name of most objects: a DNS subdomain of up to 253 characters."""
+    return len(text) <= MAX_PREFIX and _PREFIX.fullmatch(text) is not None
 
 
 def is_value(text: str) -> bool:

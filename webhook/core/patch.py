@@ -14,6 +14,7 @@ import msgspec
 from webhook.core import affinity, consent, labels
 from webhook.core.model import Toleration
 from webhook.core.placement import DECISION, DELETION_COST, Changes
+from webhook.core.pod import DEFAULT_SCHEDULER
 from webhook.errors import PatchError
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -44,7 +45,8 @@ def build(raw: Mapping[str, Any], changes: Changes) -> list[Operation]:
     except affinity.TooManyTermsError as exc:
         raise PatchError("the required terms would pass their limit") from exc
     annotations = _annotations(raw.get("metadata") or {}, changes.annotations)
-    return [*annotations, *node_affinity, *_tolerations(spec, changes.tolerations)]
+    scheduler = _scheduler(spec, changes.scheduler_name)
+    return [*annotations, *node_affinity, *_tolerations(spec, changes.tolerations), *scheduler]
 
 
 def _add(path: str, value: object) -> Operation:
@@ -74,6 +76,17 @@ def _tolerations(spec: Mapping[str, Any], wanted: tuple[Toleration, ...]) -> lis
     if not present:
         return [_add("/spec/tolerations", values)]
     return [_add("/spec/tolerations/-", value) for value in values if value not in present]
+
+
+def _scheduler(spec: Mapping[str, Any], wanted: str) -> list[Operation]:
+    if not wanted or not _has_default_scheduler(spec):
+        return []
+    # `add` writes over the default's name, which the API server has filled in before we see the pod.
+    return [_add("/spec/schedulerName", wanted)]
+
+
+def _has_default_scheduler(spec: Mapping[str, Any]) -> bool:
+    return spec.get("schedulerName") in {None, "", DEFAULT_SCHEDULER}
 
 
 def _node_affinity(spec: Mapping[str, Any], changes: Changes) -> list[Operation]:
@@ -139,7 +152,7 @@ def check(raw: Mapping[str, Any], operations: list[Operation]) -> Json:
     after = apply(raw, operations)
     ours = _OURS - (_field(raw, "metadata", "annotations") or {}).keys()
     if _rest(raw, ours) != _rest(after, ours):
-        raise PatchError("the patch reaches beyond node affinity, tolerations and our annotations")
+        raise PatchError("the patch reaches beyond node affinity, tolerations, the scheduler and our annotations")
     stamped = _field(after, "metadata", "annotations")
     if stamped != _field(raw, "metadata", "annotations") and not consent.is_room_for({}, stamped):
         raise PatchError("the annotations would pass Kubernetes' limit")
@@ -148,7 +161,18 @@ def check(raw: Mapping[str, Any], operations: list[Operation]) -> Json:
     _check_prefix(before_affinity.get(_PREFERRED), after_affinity.get(_PREFERRED), "preferred terms")
     _check_terms(before_affinity.get(_REQUIRED), after_affinity.get(_REQUIRED))
     _check_words(raw, after)
+    _check_scheduler(raw, after)
     return after
+
+
+def _check_scheduler(raw: Mapping[str, Any], after: Json) -> None:
+    before, now = _field(raw, "spec", "schedulerName"), _field(after, "spec", "schedulerName")
+    if now == before:
+        return
+    if not _has_default_scheduler({"schedulerName": before}):
+        raise PatchError("the patch would take a pod from the scheduler that its owner chose")
+    if not isinstance(now, str) or not labels.is_subdomain(now):
+        raise PatchError("a scheduler's name that none can have")
 
 
 def _field(pod: Mapping[str, Any], *path: str) -> Any:
@@ -164,6 +188,7 @@ def _rest(pod: Mapping[str, Any], ours: AbstractSet[str]) -> Json:
     annotations = {k: v for k, v in (metadata.pop("annotations", None) or {}).items() if k not in ours}
     others = {k: v for k, v in (spec.pop("affinity", None) or {}).items() if k != "nodeAffinity"}
     spec.pop("tolerations", None)
+    spec.pop("schedulerName", None)
     node_affinity = _field(pod, "spec", "affinity", "nodeAffinity") or {}
     unknown = {k: v for k, v in node_affinity.items() if k not in (_REQUIRED, _PREFERRED)}
     kept = {k: v for k, v in pod.items() if k not in ("metadata", "spec")}

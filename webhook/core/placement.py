@@ -16,7 +16,7 @@ from webhook.core import affinity, consent, owners, rules, spotpool
 from webhook.core.affinity import Alternative
 from webhook.core.consent import Consent
 from webhook.core.model import Platform, Side, Toleration, Value, Verdict, Workload, WorkloadKey
-from webhook.core.pod import Pod
+from webhook.core.pod import DEFAULT_SCHEDULER, Pod
 from webhook.core.policy import Mode, PlacementMode, Policy, SpotWish
 from webhook.core.sides import has_expired
 from webhook.core.snapshot import Snapshot
@@ -91,17 +91,24 @@ class PlacementRequest(Value, frozen=True):
 
 
 class Changes(Value, frozen=True):
-    """What is added to a pod. ``required`` alternatives are ANDed into its terms; ``preferred`` are wishes of ``weight``."""
+    """What is added to a pod. ``required`` alternatives are ANDed into its terms; ``preferred`` are wishes of ``weight``.
+
+    ``scheduler_name`` takes the place of the default scheduler's; empty leaves whatever is there.
+    """
 
     required: tuple[Alternative, ...] = ()
     preferred: tuple[Alternative, ...] = ()
     weight: int = 100
     tolerations: tuple[Toleration, ...] = ()
     annotations: dict[str, str] = {}
+    scheduler_name: str = ""
 
 
 class Decision(Value, frozen=True):
-    """``changes`` None means: leave the pod byte for byte. ``detail`` is a sentence for people."""
+    """``changes`` None means: leave the pod byte for byte. ``detail`` is a sentence for people.
+
+    ``reason`` is about the side: a pod that no side is wished for may still be sent to another scheduler.
+    """
 
     reason: Reason
     side: Side | None = None
@@ -135,7 +142,7 @@ def decide(request: PlacementRequest, snapshot: Snapshot, *, now: datetime, mode
     case = _gather(request, workload, snapshot, mode)
     if isinstance(case, Reason):
         return Decision(case, workload=workload.key)
-    return _steered(case, snapshot.meta.book_heartbeat, now)
+    return _sent(_steered(case, snapshot.meta.book_heartbeat, now), case)
 
 
 def _gather(request: PlacementRequest, workload: Workload, snapshot: Snapshot, mode: Mode | None) -> _Case | Reason:
@@ -143,10 +150,8 @@ def _gather(request: PlacementRequest, workload: Workload, snapshot: Snapshot, m
     if namespace is None:
         return Reason.UNKNOWN_NAMESPACE
     allowed = consent.resolve(request.pod.metadata.annotations, workload, namespace, policy)
-    if not allowed.handled:
-        return Reason.KIND_NOT_HANDLED
     if (mode or allowed.mode) is Mode.OBSERVE:
-        return Reason.OBSERVE
+        return Reason.OBSERVE if allowed.handled else Reason.KIND_NOT_HANDLED
     return _Case(
         request=request,
         workload=workload,
@@ -158,7 +163,21 @@ def _gather(request: PlacementRequest, workload: Workload, snapshot: Snapshot, m
     )
 
 
+def _sent(decision: Decision, case: _Case) -> Decision:
+    """Also to the scheduler that the workload's rule names, whatever its side, and of whatever kind it is.
+
+    A pod that names another than the default one has been sent somewhere already.
+    """
+    there, wanted = case.request.pod.spec.scheduler_name, case.consent.scheduler_name
+    if not wanted or there not in {None, "", DEFAULT_SCHEDULER}:
+        return decision
+    changes = msgspec.structs.replace(decision.changes or Changes(), scheduler_name=wanted)
+    return msgspec.structs.replace(decision, changes=changes)
+
+
 def _steered(case: _Case, heartbeat: datetime | None, now: datetime) -> Decision:
+    if not case.consent.handled:
+        return Decision(Reason.KIND_NOT_HANDLED, workload=case.workload.key)
     side = _side(case, heartbeat, now)
     if isinstance(side, Reason):
         return Decision(side, workload=case.workload.key)
