@@ -19,6 +19,7 @@ COMMANDS = {
     "pause": "begin no move any more; those in flight are finished or undone",
     "plan": "who would move where, who would not, and why",
     "resume": "let moves go on, accept an alarm, or try a workload again",
+    "scheduler-config": "what makes a kube-scheduler ask our extender, ready to be used",
     "serve": "the admission webhook, over TLS",
     "simulate": "days of a load in memory: moves, hours on spot, promises kept, beside other rules",
     "snapshot": "capture the cluster as decisions see it, to a file",
@@ -39,7 +40,7 @@ class Lazy(click.Group):
         """Import the module of that name; its attribute ``command`` is the command."""
         if cmd_name not in COMMANDS:
             return None
-        found = importlib.import_module(f"webhook.cli.{cmd_name}").command
+        found = importlib.import_module(f"webhook.cli.{cmd_name.replace('-', '_')}").command
         return found if isinstance(found, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -1,0 +1,179 @@
+"""`spot-balancer scheduler-config`: what makes a kube-scheduler ask our extender."""
+
+import base64
+import binascii
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+
+from webhook.cli.common import BOOK, read_configuration, read_duration
+from webhook.configuration import load, words
+from webhook.configuration.readers import FaultError
+from webhook.errors import InputError, SpotBalancerError
+from webhook.wire import scheduler_config
+from webhook.wire.scheduler_config import Extender, Second
+
+if TYPE_CHECKING:
+    from webhook.adapters.release import Release
+
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s+-----END CERTIFICATE-----")
+_SHORTEST, _LONGEST = timedelta(milliseconds=1), timedelta(seconds=5)
+"""kube-scheduler takes 0 for its own default, which is 5 s."""
+_OFFLINE = (
+    "Without a cluster, give --url with the extender's address, and --ca-file with its CA or --ca-path where the "
+    "scheduler finds it"
+)
+
+
+def _scheduler_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        return words.scheduler_name(value)
+    except FaultError as fault:
+        raise click.BadParameter(f"{value!r}; expected {fault}") from fault
+
+
+def _url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """``https://host:port``; our own path is left off, so that what a printed file says can be given again."""
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme == "https" and parts.hostname and parts.port != 0 and not parts.username
+    except ValueError:
+        sound = False
+    if not sound or parts.path.rstrip("/") not in {"", scheduler_config.PATH} or parts.query or parts.fragment:
+        raise click.BadParameter(f"{value!r}; expected https://HOST:PORT, as in https://10.96.0.77:443")
+    return f"https://{parts.netloc}"
+
+
+@click.command(
+    "scheduler-config",
+    epilog="Example: spot-balancer scheduler-config -n spot-balancer > scheduler.yaml",
+)
+@click.option("--stanza", is_flag=True, help="Only the list of extenders, for a file that is there.")
+@click.option("--second", callback=_scheduler_name, metavar="NAME", help="For a second scheduler of this name.")
+@click.option("--url", callback=_url, metavar="URL", help="https://HOST:PORT. [default: the Service's own address]")
+@click.option(
+    "--ca-file", type=click.Path(path_type=Path), help="CA in PEM to print. [default: ConfigMap <service>-ca]"
+)
+@click.option("--ca-path", metavar="PATH", help="Where the scheduler finds the CA, instead of the CA itself.")
+@click.option(
+    "--weight",
+    type=click.IntRange(1, scheduler_config.MOST_WEIGHT),
+    default=3,
+    show_default=True,
+    help="Of our scores.",
+)
+@click.option("--timeout", callback=read_duration, default="300ms", show_default=True, help="Of one call; up to 5s.")
+@click.option(
+    "--filter", "filters", is_flag=True, help="Ask the filter too. [default: where balance.filterAbove is set]"
+)
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="Configuration file. [default: the release's]"
+)
+@click.option(
+    "--scheduler-kubeconfig",
+    default=None,
+    metavar="PATH",
+    help="The scheduler's own. [default: /etc/kubernetes/scheduler.conf; none for a second one]",
+)
+@click.option("--service", default=BOOK, show_default=True, help="Name of the Service: the release's full name.")
+@click.option("-n", "--namespace", help="Namespace of the release. [default: the context's]")
+@click.option("--context", help="Context of the kubeconfig.")
+@click.option("--kubeconfig", help="Path of a kubeconfig. [default: KUBECONFIG, else ~/.kube/config, else in-cluster]")
+def command(  # noqa: PLR0913 - one argument an option
+    *,
+    stanza: bool,
+    second: str | None,
+    url: str | None,
+    ca_file: Path | None,
+    ca_path: str | None,
+    weight: int,
+    timeout: timedelta,
+    filters: bool,
+    config_file: Path | None,
+    scheduler_kubeconfig: str | None,
+    service: str,
+    namespace: str | None,
+    context: str | None,
+    kubeconfig: str | None,
+) -> None:
+    """Print a KubeSchedulerConfiguration with our extender: its address, its CA, and why each value is what it is.
+
+    What is not given is read from the cluster: the Service, the CA and the configuration of the release.
+    """
+    if ca_file and ca_path:
+        raise click.UsageError("--ca-file beside --ca-path: the CA is printed, or found by the scheduler")
+    if not _SHORTEST <= timeout <= _LONGEST:
+        raise click.BadParameter("expected 1ms to 5s: every pod may wait so long for us", param_hint="--timeout")
+    if second and not stanza and not namespace and url:
+        raise click.UsageError("--second needs -n: the namespace of its Lease, which is the release's")
+    release: Release | None = None
+    if (not url and not (second and namespace)) or not (ca_file or ca_path):
+        release, namespace = _release(kubeconfig, context, namespace, service)
+    host = f"{service}.{namespace}.svc" if namespace else ""
+    # A second scheduler is a pod and knows the cluster's names; the first one mostly does not.
+    own = f"https://{host}:443" if second and host else ""
+    extender = Extender(
+        url=url or own or (release.url() if release else ""),
+        server_name=host,
+        ca_data=b"" if ca_path else _ca(ca_file, release),
+        ca_path=ca_path or "",
+        weight=weight,
+        timeout=timeout,
+        filters=filters or _filters(config_file, release),
+    )
+    if stanza:
+        click.echo(scheduler_config.stanza(extender), nl=False)
+        return
+    lease = Second(second, namespace or "") if second else None
+    default = "" if second else "/etc/kubernetes/scheduler.conf"
+    own_kubeconfig = default if scheduler_kubeconfig is None else scheduler_kubeconfig
+    click.echo(scheduler_config.whole(extender, kubeconfig=own_kubeconfig, second=lease), nl=False)
+
+
+def _release(kubeconfig: str | None, context: str | None, namespace: str | None, service: str) -> "tuple[Release, str]":
+    from webhook.adapters.kubeapi import connect  # noqa: PLC0415
+    from webhook.adapters.release import Release  # noqa: PLC0415
+
+    try:
+        api = connect(kubeconfig, context)
+    except SpotBalancerError as exc:
+        raise InputError(f"{str(exc).rstrip('.')}. {_OFFLINE}") from exc
+    where = namespace or api.namespace
+    return Release(api, where, service), where
+
+
+def _ca(file: Path | None, release: "Release | None") -> bytes:
+    """Certificates alone: a key that stands beside them is not for a scheduler's file. Raises InputError."""
+    if file is not None:
+        try:
+            found = file.read_bytes()
+        except OSError as exc:
+            raise InputError(f"{file}: cannot be read ({exc.strerror})") from exc
+    else:
+        found = release.ca() if release else b""
+    certificates = [match[0] for match in _PEM.finditer(found) if _is_base64(match[1])]
+    if not certificates:
+        raise InputError(f"{file or 'the CA of the release'} holds no certificate in PEM")
+    return b"\n".join(certificates) + b"\n"
+
+
+def _is_base64(text: bytes) -> bool:
+    try:
+        return bool(base64.b64decode(b"".join(text.split()), validate=True))
+    except binascii.Error:
+        return False
+
+
+def _filters(file: Path | None, release: "Release | None") -> bool:
+    if file is not None or release is None:
+        return read_configuration(file).policy.balance.filter_above is not None
+    text = release.configuration()
+    return bool(text) and load(text, source="the release's configuration").policy.balance.filter_above is not None
