@@ -65,14 +65,14 @@ def test_every_pod_meets_pod_security_restricted(values_file):
 
 
 @every_values_file
-def test_only_sync_and_monitor_hold_a_token(values_file):
+def test_only_what_talks_to_the_api_server_holds_a_token(values_file):
     objects = render(values_file=values_file)
     for spec in pod_specs(objects).values():
         assert spec["automountServiceAccountToken"] is False
     holders = {
         name for name, c in containers(objects).items() if any(m["name"] == "api-token" for m in c["volumeMounts"])
     }
-    assert holders == {"sync", "monitor"}
+    assert holders == {"sync", "monitor"} | ({"scheduler"} & set(containers(objects)))
 
 
 @every_values_file
@@ -145,6 +145,7 @@ def test_helms_pair_serves_the_services_name_and_is_trusted_by_the_bundle():
     secret = {k: base64.b64decode(v) for k, v in one(objects, "Secret")["data"].items()}
     bundle = one(objects, "MutatingWebhookConfiguration")["webhooks"][0]["clientConfig"]["caBundle"]
     assert base64.b64decode(bundle) == secret["ca.crt"]
+    assert one(objects, "ConfigMap", f"{RELEASE}-ca")["data"]["ca.crt"].encode() == secret["ca.crt"]
     authority = x509.load_pem_x509_certificate(secret["ca.crt"])
     leaf = x509.load_pem_x509_certificate(secret["tls.crt"])
     leaf.verify_directly_issued_by(authority)
@@ -162,7 +163,7 @@ def test_nothing_but_the_pair_differs_between_two_renderings():
         return [
             json.dumps(o, sort_keys=True)
             for o in objects
-            if o["kind"] not in {"Secret", "MutatingWebhookConfiguration"}
+            if o["kind"] not in {"Secret", "MutatingWebhookConfiguration"} and "ca.crt" not in o.get("data", {})
         ]
 
     assert quiet(render()) == quiet(render({"commonLabels": {}}))
@@ -178,6 +179,16 @@ def test_nothing_but_the_pair_differs_between_two_renderings():
         ({"config": {"mode": "observe"}}, "config"),
         ({"webhook": {"failurePolicy": "Fail"}}, "failurePolicy"),
         ({"webhook": {"timeoutSeconds": 30}}, "timeoutSeconds"),
+        ({"secondScheduler": {"weight": 13}}, "weight"),
+        ({"secondScheduler": {"name": "default-scheduler"}}, "name"),
+        ({"secondScheduler": {"httpTimeout": "5s"}}, "httpTimeout"),
+        (
+            {
+                "secondScheduler": {"enabled": True},
+                "tls": {"mode": "existingSecret", "existingSecret": {"name": "ours"}},
+            },
+            "tls.existingSecret.caBundle",
+        ),
     ],
 )
 def test_values_that_make_no_sense_are_refused_by_name(values, told):

@@ -1,0 +1,33 @@
+{{/* What `spot-balancer scheduler-config --second NAME --ca-path ...` prints; a test holds the two to be the same. */}}
+{{- define "spot-balancer.schedulerConfig" -}}
+{{- $fullname := include "spot-balancer.fullname" . -}}
+{{- $host := printf "%s.%s.svc" $fullname .Release.Namespace -}}
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+leaderElection:
+  leaderElect: true
+  resourceName: {{ .Values.secondScheduler.name }}
+  resourceNamespace: {{ .Release.Namespace }}
+profiles:
+  - schedulerName: {{ .Values.secondScheduler.name }}
+extenders:
+  - urlPrefix: https://{{ $host }}:443/extender
+    prioritizeVerb: prioritize
+    weight: {{ .Values.secondScheduler.weight }}
+    {{- if include "spot-balancer.configFilters" . }}
+    filterVerb: filter
+    {{- end }}
+    enableHTTPS: true
+    tlsConfig:
+      serverName: {{ $host }}
+      caFile: /etc/spot-balancer/ca/ca.crt
+    httpTimeout: {{ .Values.secondScheduler.httpTimeout }}
+    nodeCacheCapable: true
+    ignorable: true
+{{- end }}
+
+{{/* "yes" where the configuration sets balance.filterAbove. */}}
+{{- define "spot-balancer.configFilters" -}}
+{{- $balance := get (tpl .Values.config . | fromYaml) "balance" -}}
+{{- if and (kindIs "map" $balance) (hasKey $balance "filterAbove") }}yes{{ end -}}
+{{- end }}

@@ -1,0 +1,89 @@
+"""The second scheduler: its configuration is what the program prints, its rights are Kubernetes' own and one Lease."""
+
+import pytest
+import yaml
+
+from tests.chart.render import CHART, NAMESPACE, RELEASE, containers, one, pod_specs, render
+from tests.chart.test_rbac import rights
+from webhook.cli.root import run
+
+MINE = {"enabled": True, "name": "balanced", "weight": 2, "httpTimeout": "200ms"}
+ACCOUNT = {"kind": "ServiceAccount", "name": f"{RELEASE}-scheduler", "namespace": NAMESPACE}
+
+
+def configuration(values):
+    return yaml.safe_load(one(render(values), "ConfigMap", f"{RELEASE}-scheduler")["data"]["config.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("values", "options"),
+    [
+        ({"enabled": True}, ["--second", "spot-balancer"]),
+        (MINE, ["--second", "balanced", "--weight", "2", "--timeout", "200ms"]),
+    ],
+)
+@pytest.mark.parametrize("filters", [False, True])
+def test_its_configuration_is_the_one_that_the_program_prints(values, options, filters, capsys):
+    text = "mode: inject\nbalance: {filterAbove: 0.9}\n" if filters else "mode: inject\n"
+    options = [
+        "-n",
+        NAMESPACE,
+        "--ca-path",
+        "/etc/spot-balancer/ca/ca.crt",
+        *options,
+        *(["--filter"] if filters else []),
+    ]
+    assert run(["scheduler-config", *options]) == 0
+    assert configuration({"config": text, "secondScheduler": values}) == yaml.safe_load(capsys.readouterr().out)
+
+
+def test_it_finds_the_configuration_and_the_ca_where_they_are_mounted():
+    objects = render({"secondScheduler": MINE})
+    container, spec = containers(objects)["scheduler"], pod_specs(objects)["scheduler"]
+    assert container["args"][0] == "--config=/etc/spot-balancer/scheduler/config.yaml"
+    maps = {v["name"]: v["configMap"]["name"] for v in spec["volumes"] if "configMap" in v}
+    keys = {
+        m["mountPath"]: set(one(objects, "ConfigMap", maps[m["name"]])["data"]) for m in container["volumeMounts"][:2]
+    }
+    assert keys == {"/etc/spot-balancer/scheduler": {"config.yaml"}, "/etc/spot-balancer/ca": {"ca.crt"}}
+
+
+def test_it_may_what_kubernetes_own_scheduler_may_and_hold_its_own_lease():
+    objects = render({"secondScheduler": MINE})
+    bindings = [o for o in objects if ACCOUNT in o.get("subjects", ())]
+    bound = {(o["roleRef"]["name"], o["metadata"].get("namespace", "cluster")) for o in bindings}
+    assert bound == {
+        ("system:kube-scheduler", "cluster"),
+        ("system:volume-scheduler", "cluster"),
+        ("extension-apiserver-authentication-reader", "kube-system"),
+        (f"{RELEASE}-scheduler", NAMESPACE),
+    }
+    role = one(objects, "Role", f"{RELEASE}-scheduler")
+    named = [rule for rule in role["rules"] if rule.pop("resourceNames", None) == ["balanced"]]
+    assert rights({"rules": named}) == {("coordination.k8s.io", "leases"): ("get", "update")}
+    assert rights(role) == {("coordination.k8s.io", "leases"): ("create", "get", "update")}
+
+
+def test_without_rbac_it_is_given_no_right():
+    objects = render({"secondScheduler": MINE, "rbac": {"create": False}})
+    assert not [o for o in objects if o["kind"].endswith(("Role", "RoleBinding"))]
+
+
+@pytest.mark.parametrize(
+    ("values", "asked"),
+    [({}, False), ({"extender": {"enabled": True}}, True), ({"secondScheduler": {"enabled": True}}, True)],
+)
+def test_the_server_answers_the_extenders_calls_where_somebody_may_ask(values, asked):
+    assert ("--extender" in containers(render(values))["server"]["args"]) is asked
+
+
+def test_the_ca_is_published_wherever_it_is_known():
+    given = {"mode": "existingSecret", "existingSecret": {"name": "ours", "caBundle": "a CA in PEM"}}
+    assert one(render({"tls": given}), "ConfigMap", f"{RELEASE}-ca")["data"]["ca.crt"].strip() == "a CA in PEM"
+    given["existingSecret"].pop("caBundle")
+    assert not [o for o in render({"tls": given}) if o["metadata"]["name"] == f"{RELEASE}-ca"]
+
+
+def test_defaults_of_the_chart_and_of_the_program_are_the_same():
+    values = yaml.safe_load((CHART / "values.yaml").read_text())["secondScheduler"]
+    assert (values["weight"], values["httpTimeout"], values["enabled"]) == (3, "300ms", False)
