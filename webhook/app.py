@@ -12,6 +12,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from webhook.endpoints import Reply, Route, refusal
+from webhook.endpoints.extender import Filter, Prioritize, Scorer
 from webhook.endpoints.mutate import Mutate
 from webhook.endpoints.probes import Probes
 from webhook.metrics import Metrics
@@ -46,8 +47,16 @@ def create_app(settings: ServerSettings, snapshots: SnapshotView, metrics: Metri
 
 
 def hot_routes(settings: ServerSettings, snapshots: SnapshotView, metrics: Metrics) -> tuple[Route, ...]:
-    """The paths called for each pod; those of the scheduler extender join here."""
-    return (Route("/mutate", Mutate(snapshots, metrics), settings.max_review_bytes),)
+    """The paths called for each pod."""
+    webhook = Route("/mutate", Mutate(snapshots, metrics), settings.max_review_bytes)
+    if not settings.extender:
+        return (webhook,)
+    scorer = Scorer(snapshots)
+    metrics.watch_count("ledger_pods", "Pods scored and not yet seen bound.", lambda: len(scorer.ledger))
+    metrics.watch_count("stale_node_share", "Share of nodes without a fresh load; -1 unknown.", scorer.stale_share)
+    most = settings.max_extender_bytes
+    prioritize = Route("/extender/prioritize", Prioritize(scorer, metrics), most)
+    return webhook, prioritize, Route("/extender/filter", Filter(scorer, metrics), most)
 
 
 def body_limits(app: Flask) -> dict[str, int]:

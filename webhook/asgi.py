@@ -10,13 +10,15 @@ import io
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import disable_created_metrics
 
 from webhook.adapters.snapshots import Follower
 from webhook.app import MAX_OTHER_BYTES, HotRoutes, body_limits, create_app
-from webhook.core import spotpool
+from webhook.core import nodetable, spotpool
+from webhook.core.snapshot import Snapshot
 from webhook.endpoints import Reply, refusal
 from webhook.metrics import Metrics
 from webhook.settings import ServerSettings
@@ -38,12 +40,18 @@ def build(settings: ServerSettings) -> "Server":
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics = Metrics()
     poll = settings.snapshot_poll_seconds
-    snapshots = Follower(settings.snapshot, clock, poll_seconds=poll, prepare=spotpool.fleet_steps)
+    snapshots = Follower(settings.snapshot, clock, poll_seconds=poll, prepare=_prepare(settings))
     metrics.watch(snapshots.current, clock)
     metrics.watch_count("snapshot_swaps", "Snapshots taken up.", lambda: snapshots.swaps)
     metrics.watch_count("snapshot_faults", "Snapshots refused.", snapshots.faults.total)
     app = create_app(settings, snapshots, metrics)
     return Server(HotRoutes(app, metrics), snapshots, metrics, limits=body_limits(app))
+
+
+def _prepare(settings: ServerSettings) -> Callable[[Snapshot, Snapshot | None], Iterable[None]]:
+    if not settings.extender:
+        return spotpool.fleet_steps
+    return lambda new, old: chain(spotpool.fleet_steps(new, old), nodetable.table_steps(new, old))
 
 
 def clock() -> datetime:

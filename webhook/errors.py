@@ -7,6 +7,7 @@
     ├── InputError              a file or argument is wrong; says what, where and what to do
     ├── QuantityError           a Kubernetes quantity that does not parse
     ├── ReviewError             a request is no AdmissionReview we can answer (becomes HTTP 4xx)
+    ├── ArgumentsError          a body that is no scheduler extender's arguments (becomes HTTP 400)
     ├── PatchError              our own patch failed its own check (the pod is admitted as it was)
     ├── UsageUnavailable        Prometheus gave nothing that may be believed
     ├── ClusterError            the API server refused or could not be reached
@@ -53,6 +54,10 @@ class ReviewError(SpotBalancerError):
     def __init__(self, message: str, *, status: int = 400) -> None:
         self.status = status
         super().__init__(message)
+
+
+class ArgumentsError(SpotBalancerError):
+    """A body that a scheduler would never send to its extender."""
 
 
 class PatchError(SpotBalancerError):

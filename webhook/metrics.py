@@ -43,6 +43,19 @@ class Metrics:
         self.patch_bytes = Histogram(
             "spot_balancer_patch_bytes", "Size of patches sent.", registry=self.registry, buckets=_SIZE_BUCKETS
         )
+        self.extender_calls = Counter(
+            "spot_balancer_extender_calls",
+            "Answers to schedulers, by verb and reason.",
+            ["verb", "reason"],
+            registry=self.registry,
+        )
+        self.extender_seconds = Histogram(
+            "spot_balancer_extender_seconds",
+            "Time to decide and answer one call of a scheduler, without the network.",
+            ["verb"],
+            registry=self.registry,
+            buckets=_LATENCY_BUCKETS,
+        )
         self.refused = Counter(
             "spot_balancer_refused_requests", "Requests refused, by HTTP status.", ["code"], registry=self.registry
         )

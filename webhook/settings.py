@@ -35,6 +35,10 @@ class ServerSettings:
     """The kubelet takes up to a minute to renew a mounted Secret; two seconds more cost nothing."""
     max_review_bytes: int = 3 * MEBIBYTE
     """The API server's own limit for one request, so that no admissible pod is refused."""
+    extender: bool = False
+    """Whether schedulers are answered; without it their paths do not exist."""
+    max_extender_bytes: int = 8 * MEBIBYTE
+    """The names of 15,000 nodes, however long, beside the largest pod; or some 800 nodes whole, at ten kilobytes each."""
     max_connections: int = 1000
     keepalive_seconds: int = 120
     """Above the 90 s after which Go closes idle connections, so that the caller closes first and no POST is lost."""
@@ -64,7 +68,8 @@ def _faults(settings: ServerSettings) -> Iterator[str]:
         yield f"port: {settings.port}; expected 0 to 65535"
     if not settings.host:
         yield "host: empty; expected an address, such as 127.0.0.1 or 0.0.0.0"
-    for name in ("max_review_bytes", "max_connections", "keepalive_seconds", "graceful_seconds"):
+    counts = ("max_review_bytes", "max_extender_bytes", "max_connections", "keepalive_seconds", "graceful_seconds")
+    for name in counts:
         if getattr(settings, name) < 1:
             yield f"{name}: {getattr(settings, name)}; expected 1 or more"
     for name in ("snapshot_poll_seconds", "tls_poll_seconds", "handshake_seconds", "header_seconds", "body_seconds"):

@@ -1,4 +1,5 @@
 import pytest
+from werkzeug.test import Client
 
 from tests.builders import NOW, idle_shop_snapshot
 from webhook.app import HotRoutes, create_app
@@ -22,15 +23,13 @@ class Shown:
 class House:
     """The app with all that it looks at; ``flask`` and ``hot`` are clients of the two ways in."""
 
-    def __init__(self, tmp_path):
+    def __init__(self, tmp_path, **switches):
         self.snapshots = Shown(idle_shop_snapshot())
         self.metrics = Metrics()
-        self.settings = ServerSettings(snapshot=tmp_path, tls_dir=tmp_path)
+        self.settings = ServerSettings(snapshot=tmp_path, tls_dir=tmp_path, **switches)
         self.app = create_app(self.settings, self.snapshots, self.metrics)
         self.flask = self.app.test_client()
-        fronted = create_app(self.settings, self.snapshots, self.metrics)
-        fronted.wsgi_app = HotRoutes(fronted, self.metrics)
-        self.hot = fronted.test_client()
+        self.hot = Client(HotRoutes(self.app, self.metrics))
 
     def sample(self, name, **labels):
         return self.metrics.registry.get_sample_value(name, labels) or 0.0

@@ -31,10 +31,13 @@ from webhook.settings import ServerSettings
     "[default: a throw-away pair in a private temporary folder]",
 )
 @click.option(
+    "--extender/--no-extender", default=False, show_default=True, help="Also answer schedulers, at /extender/*."
+)
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
-def command(snapshot: Path, bind: str, tls_dir: Path | None, log_level: str) -> int:
-    """Answer admission reviews over TLS, from memory."""
+def command(snapshot: Path, bind: str, tls_dir: Path | None, log_level: str, *, extender: bool) -> int:
+    """Answer admission reviews, and schedulers, over TLS, from memory."""
     from webhook.worker import serve  # noqa: PLC0415
 
     host, port = parse_bind(bind)
@@ -42,7 +45,11 @@ def command(snapshot: Path, bind: str, tls_dir: Path | None, log_level: str) -> 
     check_free(host, port)
     with ExitStack() as stack:
         folder = tls_dir or _throw_away_pair(host, stack)
-        return serve(ServerSettings(snapshot=snapshot, tls_dir=folder, host=host, port=port, log_level=log_level))
+        return serve(
+            ServerSettings(
+                snapshot=snapshot, tls_dir=folder, host=host, port=port, log_level=log_level, extender=extender
+            )
+        )
 
 
 def _check(snapshot: Path, tls_dir: Path | None) -> None:

@@ -259,6 +259,20 @@ def is_demanded(pod: Pod, alternatives: Iterable[Alternative]) -> bool:
     return bool(asked) and all(any(one <= mine for one in wanted) for mine in asked)
 
 
+def is_held_to(pod: Pod, alternatives: Iterable[Alternative]) -> bool:
+    """Whether its selector and terms, as they stand at any time, ask for one of them in the same words.
+
+    More than MAX_TERMS terms are not looked at.
+    """
+    terms = [term for term in required_terms(pod) or () if not is_empty(term)]
+    if len(terms) > MAX_TERMS:
+        return False
+    selector = {Requirement(key, "In", (value,)) for key, value in (pod.spec.node_selector or {}).items()}
+    asked = [selector.union(map(as_requirement, term.match_expressions or ())) for term in terms] or [selector]
+    wanted = [set(alternative) for alternative in alternatives]
+    return all(any(one <= mine for one in wanted) for mine in asked)
+
+
 def fits(pod: Pod, alternatives: Iterable[Alternative]) -> bool:
     """Whether ANDing them into the pod's terms stays within MAX_TERMS."""
     terms = required_terms(pod)

@@ -158,7 +158,12 @@ def likely(table: Table, uid: str, scores: Scores) -> int | None:
     if not len(scores.best):
         return None
     rows: Rows = scores.rows[scores.best]
+    return int(rows[int(np.argmax(draws(table, uid, rows)))])
+
+
+def draws(table: Table, uid: str, rows: Rows) -> NDArray[np.uint64]:
+    """A number for each row, by which a pod of this UID chooses among equals: the largest wins."""
     drawn: NDArray[np.uint64] = (table.salts[rows] ^ np.uint64(crc32(uid.encode("utf-8", "surrogatepass")))) * _MIXER
     drawn ^= drawn >> np.uint64(29)
     drawn *= _MIXER
-    return int(rows[int(np.argmax(drawn))])
+    return drawn

@@ -1,0 +1,79 @@
+"""From a pod that is about to be scheduled to what is scored: where it wants to be and what it will use, or why it is left alone.
+
+Left alone means that every node is as good as any other: the scheduler then places the pod as it would without us.
+"""
+
+from enum import StrEnum
+
+from webhook.core import affinity, consent, nodetable, placement, spotpool
+from webhook.core.expectation import expect
+from webhook.core.model import CapacityType, Resources
+from webhook.core.placement import PlacementRequest
+from webhook.core.pod import Pod
+from webhook.core.policy import Policy
+from webhook.core.scoring import Candidate
+from webhook.core.snapshot import Snapshot
+
+_MIRROR = "kubernetes.io/config.mirror"
+_LONGEST_UID = 256
+_NO_NAMESPACE = ""
+_MOST_CORES, _MOST_BYTES = 1e6, 1e18
+"""No node has as much: a request beyond is no use to expect, and sums with it would lose what they are made of."""
+
+
+class Neutral(StrEnum):
+    """Why a pod is not scored; fit for a metric label."""
+
+    PAUSED = "paused"  # take `scoring` out of `pause`
+    EXCLUDED_NAMESPACE = "excluded-namespace"
+    DAEMONSET = "daemonset"  # it names its node
+    STATIC = "static"
+    OPTED_OUT = "opted-out"
+
+
+def candidate(pod: Pod, requests: Resources, snapshot: Snapshot) -> Candidate | Neutral:
+    """What to score the nodes for. ``pod`` is as the API server knows it, with namespace and UID."""
+    if refusal := _left_alone(pod, snapshot.meta.policy):
+        return refusal
+    own = pod.metadata
+    namespace, uid = own.namespace or "", own.uid or f"{own.namespace}/{own.name}"
+    workload = placement.find_workload(PlacementRequest(uid=uid, namespace=namespace, pod=pod), snapshot)
+    return Candidate(
+        uid=uid[:_LONGEST_UID],
+        namespace=namespace if _is_known(namespace, snapshot) else _NO_NAMESPACE,
+        wants=wants(pod, snapshot),
+        expected=expect(workload, snapshot.namespaces.get(namespace), _bounded(requests)),
+    )
+
+
+def wants(pod: Pod, snapshot: Snapshot) -> CapacityType:
+    """Spot where the webhook steered it there, or its own demand says so in the words of a spot marker."""
+    stamp = (pod.metadata.annotations or {}).get(placement.DECISION, "").split("/")
+    if len(stamp) == 4 and stamp[:2] == ["v1", CapacityType.SPOT.value]:
+        return CapacityType.SPOT
+    demanded = affinity.is_held_to(pod, spotpool.fleet(snapshot).markers)
+    return CapacityType.SPOT if demanded else CapacityType.REGULAR
+
+
+def _left_alone(pod: Pod, policy: Policy) -> Neutral | None:
+    own = pod.metadata
+    kind = pod.controller.kind if pod.controller else ""
+    reasons = (
+        (Neutral.PAUSED, "scoring" in policy.pause),
+        (Neutral.EXCLUDED_NAMESPACE, own.namespace in policy.excluded_namespaces),
+        (Neutral.DAEMONSET, kind == "DaemonSet"),
+        (Neutral.STATIC, kind == "Node" or _MIRROR in (own.annotations or {})),
+        (Neutral.OPTED_OUT, (own.labels or {}).get(consent.SKIP_LABEL) == "true"),
+    )
+    return next((reason for reason, holds in reasons if holds), None)
+
+
+def _is_known(namespace: str, snapshot: Snapshot) -> bool:
+    """Names that nobody has read are kept as one: a caller may invent any number of them."""
+    return namespace in snapshot.namespaces or namespace in nodetable.table(snapshot).namespaces
+
+
+def _bounded(requests: Resources) -> Resources:
+    return Resources(
+        cpu_cores=min(requests.cpu_cores, _MOST_CORES), memory_bytes=min(requests.memory_bytes, _MOST_BYTES)
+    )
