@@ -113,7 +113,13 @@ HELM_UNITTEST = Part(
     tools=(Tool("helm-unittest", "1.0.0", ()),),
     packages=(("github.com/helm-unittest/helm-unittest/cmd/helm-unittest", "helm-unittest"),),
 )
+GO_EXTENDER = Part(
+    # The scheduler extender's real types: what Go makes of our answers, and a peer to be measured beside.
+    name="extender",
+    tools=(Tool("go-extender", "0.37.2", ()),),
+    packages=((".", "go-extender"),),
+)
 
-PARTS = (CONTROL_PLANE, KWOK, KUBE_STATE_METRICS, PROMETHEUS, HELM, HELM_UNITTEST)
+PARTS = (CONTROL_PLANE, KWOK, KUBE_STATE_METRICS, PROMETHEUS, HELM, HELM_UNITTEST, GO_EXTENDER)
 TOOLS = {tool.name: tool for part in PARTS for tool in part.tools}
 PART_OF = {tool.name: part for part in PARTS for tool in part.tools}
