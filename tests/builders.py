@@ -145,12 +145,13 @@ def make_snapshot(
 ) -> Snapshot:
     """One regular and one spot node unless told otherwise; mode inject; heartbeat a minute ago."""
     facts: Json = {"captured_at": NOW, "book_heartbeat": NOW - timedelta(minutes=1), "generation": 1} | meta
-    namespaces = facts.pop("namespaces", [Namespace("shop")])
+    namespaces, bound = facts.pop("namespaces", [Namespace("shop")]), facts.pop("bound", ())
     return Snapshot(
         Meta(policy=policy or Policy(mode=Mode.INJECT), **facts),
         nodes=[make_node("regular-1"), make_node("spot-1", KARPENTER_SPOT)] if nodes is None else nodes,
         namespaces=namespaces,
         workloads=workloads,
+        bound=bound,
     )
 
 

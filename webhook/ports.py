@@ -7,10 +7,10 @@ from webhook.core.book import Book, Control
 from webhook.core.census import Census
 from webhook.core.model import WorkloadKey
 from webhook.core.moves import Happening, Live, Result
-from webhook.core.policy import IdlePolicy
+from webhook.core.policy import IdlePolicy, Policy
 from webhook.core.selftest import SelfTest
 from webhook.core.snapshot import Snapshot
-from webhook.core.usage import NodeUsage, UsageSweep
+from webhook.core.usage import NodeUsage, PodsUse, UsageSweep
 
 
 class Clock(Protocol):
@@ -29,12 +29,15 @@ class UsageSource(Protocol):
     def sweep(self, policy: IdlePolicy) -> UsageSweep:
         """Ask for every pod's use, with a number of queries that does not grow. Raises UsageUnavailable."""
 
-    def node_usage(self, policy: IdlePolicy) -> NodeUsage:
+    def node_usage(self, policy: Policy) -> NodeUsage:
         """Ask what each node uses. Raises UsageUnavailable."""
+
+    def pod_use(self, policy: Policy) -> PodsUse:
+        """Ask what each pod uses, with a number of queries that does not grow. Raises UsageUnavailable."""
 
 
 class UsageProbe(Protocol):
-    def self_test(self, policy: IdlePolicy, *, now: datetime) -> SelfTest:
+    def self_test(self, policy: Policy, *, now: datetime) -> SelfTest:
         """Find out what the source can tell, with a few cheap queries; whatever goes wrong is a finding."""
 
 

@@ -9,6 +9,7 @@ import trustme
 
 from tests.adapters.test_usage import NOW, POLICY, serving, sweep, trouble, vector, whole
 from webhook.adapters.usage import Prometheus, PrometheusSettings
+from webhook.core.policy import Policy
 from webhook.errors import ConfigurationError
 from webhook.wire.promql import SWEEP
 
@@ -158,7 +159,7 @@ def test_a_token_that_vanishes_fails_the_next_sweep_and_its_return_mends_it(stub
     prometheus = Prometheus(PrometheusSettings(url=stub.url, bearer_token_file=token, **tls(pki)))
     assert prometheus.sweep(POLICY).pods
     shutil.move(token, pki / "away")
-    found = prometheus.self_test(POLICY, now=NOW)
+    found = prometheus.self_test(Policy(idle=POLICY), now=NOW)
     assert [(f.code, f.severity) for f in found.findings] == [("unreachable", "error")]
     assert "token" in found.findings[0].remedy
     shutil.move(pki / "away", token)
@@ -222,7 +223,7 @@ def test_a_self_test_of_a_prometheus_that_falls_silent_waits_for_one_deadline_on
     held = threading.Event()
     stub.answer = lambda query: whole(query) if query == "time()" else (held.wait(20), vector())[1]
     prometheus = Prometheus(PrometheusSettings(url=stub.url, deadline_seconds=1.0, **tls(pki)))
-    found = prometheus.self_test(POLICY, now=NOW)
+    found = prometheus.self_test(Policy(idle=POLICY), now=NOW)
     held.set()
     prometheus.close()
     codes = {finding.code.value for finding in found.findings}

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from tests import builders
+from webhook.core.model import NodeLoad
 from webhook.core.nodereview import Code
 from webhook.wire.snapshot import encode_document
 
@@ -47,6 +48,23 @@ def test_structured_output_carries_schema_and_codes(cli, odd, output, read):
     assert told["schemaVersion"] == 1
     assert {n["name"]: n["capacityType"] for n in told["nodes"]} == {"regular-1": "regular", "spot-1": "spot"}
     assert {f["code"] for f in told["findings"]} <= set(Code)
+
+
+@pytest.mark.parametrize(
+    ("rate", "word"),
+    [
+        (None, "load of 1 of 1 nodes is known, from cadvisor; no node's load is known"),
+        (0.5, "50 % of load series lead to a node, fewer than 90 %, so only the capacity type is scored"),
+        (1.0, "load of 1 of 1 nodes is known, from cadvisor; 100 % of load series lead to a node"),
+    ],
+)
+def test_how_far_load_is_known_is_told(cli, tmp_path, rate, word):
+    load = NodeLoad(cpu_cores=1, memory_bytes=1, sampled_at=builders.NOW, source="cadvisor")
+    snapshot = builders.make_snapshot(nodes=[builders.make_node("regular-1", load=load)], load_match_rate=rate)
+    file = tmp_path / "load.json"
+    file.write_bytes(encode_document(snapshot))
+    assert word in cli("nodes", "--snapshot", str(file)).out
+    assert json.loads(cli("nodes", "--snapshot", str(file), "-o", "json").out)["loadMatchRate"] == rate
 
 
 def test_a_file_that_is_none_is_one_sentence(cli, tmp_path):

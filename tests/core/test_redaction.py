@@ -11,13 +11,19 @@ from hypothesis import strategies as st
 from tests import builders, strategies
 from webhook.core import fairness, spotpool
 from webhook.core.model import (
+    Bound,
     CapacityType,
     ControllerRef,
+    Estimate,
     Memory,
     Namespace,
     Node,
+    NodeLoad,
+    PodUse,
     Requirement,
+    Resources,
     Taint,
+    UseRatio,
     Value,
     Workload,
     WorkloadKey,
@@ -25,6 +31,7 @@ from webhook.core.model import (
 from webhook.core.placement import Changes, Decision, PlacementRequest, decide
 from webhook.core.pod import Pod
 from webhook.core.policy import (
+    ANNOTATIONS,
     BalancePolicy,
     CustomSignal,
     IdlePolicy,
@@ -259,6 +266,46 @@ def test_what_nobody_saw_of_a_cron_job_stays_readable_but_for_the_run(reason):
     redactor = Redactor(SECRET, builders.make_snapshot(workload))
     other = redactor.owned("nightly-29545200", ["nightly"])
     assert redactor.sentence(reason, workload) == reason.replace("nightly-29545200", other)
+
+
+def test_loads_keep_their_numbers_and_lose_their_names():
+    used = {"team-acme": Resources(0.5, 2e8), "kube-system": Resources(0.1, 1e8)}
+    load = NodeLoad(
+        cpu_cores=1.5,
+        memory_bytes=4e9,
+        sampled_at=builders.NOW,
+        source="cadvisor-containers",
+        cpu_deviation_cores=0.2,
+        memory_deviation_bytes=1e8,
+        namespaces=used,
+    )
+    use = PodUse(cpu_cores=0.5, memory_bytes=1e8, pods=3)
+    came = Bound(uid="uid-acme", node="acme-1", namespace="team-acme", expected=Estimate(cpu_cores=0.5))
+    spaces = [Namespace("team-acme", use_ratio=UseRatio(cpu=2.0))]
+    snapshot = builders.make_snapshot(
+        builders.make_workload(use=use),
+        nodes=[builders.make_node("acme-1", load=load)],
+        namespaces=spaces,
+        bound=[came],
+        load_match_rate=0.97,
+    )
+    found, redactor = redact(snapshot, SECRET), Redactor(SECRET, snapshot)
+    assert "acme" not in encode_document(found).decode()
+    (node,), (pod,) = found.nodes.values(), found.bound.values()
+    renamed = {redactor.name("team-acme"): used["team-acme"], "kube-system": used["kube-system"]}
+    assert node.load == msgspec.structs.replace(load, namespaces=renamed)
+    assert (pod.node, pod.namespace) == (node.name, redactor.name("team-acme"))
+    assert (pod.expected, pod.uid != "") == (came.expected, True)
+    assert next(iter(found.workloads.values())).use == use
+    assert found.namespaces[redactor.name("team-acme")].use_ratio == UseRatio(cpu=2.0)
+    assert found.meta.load_match_rate == 0.97
+
+
+def test_what_tenants_may_ask_for_stays_and_a_schedulers_name_does_not():
+    rule = Rule(name="mine", allowed_annotations=ANNOTATIONS, scheduler_name="acme-scheduler")
+    found = redact(builders.make_snapshot(policy=Policy(rules=(rule,))), SECRET).meta.policy
+    assert found.allowed_annotations == found.rules[0].allowed_annotations == ANNOTATIONS
+    assert "acme" not in found.rules[0].scheduler_name
 
 
 def test_limits_in_counts_and_what_moves_taught_name_nobody_and_stay():

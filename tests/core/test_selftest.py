@@ -108,6 +108,10 @@ CASES = {
     "no exporter": ({"exporterNodes": ()}, ["no-node-exporter"]),
     "pods only": ({"exporterNodes": (), "rootNodes": ()}, ["node-load-pods-only", "no-node-exporter"]),
     "join": ({"exporterNodes": rows(({"instance": "10.9.9.9:9100"}, 1))}, ["node-join"]),
+    "join of some": (
+        {"exporterNodes": rows(({"instance": "10.9.9.9:9100"}, 1), ({"node": "n1"}, 1)), "rootNodes": ()},
+        ["node-join"],
+    ),
     "own labels": ({"own:owner": rows(({"namespace": "a", "pod": "b"}, 1))}, ["own-query-labels"]),
 }
 

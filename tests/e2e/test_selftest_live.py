@@ -14,7 +14,7 @@ import pytest
 from tests.parts.processes import ManagedProcess, release_port, reserve_port, wait_for
 from tests.parts.prometheus import PrometheusServer, ScrapeTarget, kube_state_metrics_target, kubelet_target
 from webhook.adapters.usage import Prometheus, PrometheusSettings
-from webhook.core.policy import IdlePolicy
+from webhook.core.policy import IdlePolicy, Policy
 from webhook.core.selftest import Severity
 from webhook.wire.promql import ClusterLabel
 
@@ -120,7 +120,7 @@ def relabelled(target, rules):
 def selftest_of(url, **settings):
     source = Prometheus(PrometheusSettings(url=url, **settings))
     try:
-        return source.self_test(QUICK, now=datetime.now(UTC))
+        return source.self_test(Policy(idle=QUICK), now=datetime.now(UTC))
     finally:
         source.close()
 

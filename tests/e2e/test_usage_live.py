@@ -6,7 +6,7 @@ import pytest
 
 from tests.parts.processes import wait_for
 from webhook.adapters.usage import Prometheus, PrometheusSettings
-from webhook.core.policy import IdlePolicy
+from webhook.core.policy import BalancePolicy, IdlePolicy, Policy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("e2e-usage-live")]
 
@@ -33,6 +33,7 @@ def source(control_plane, usage_exporter, prometheus):
     asked.close()
 
 
+WHOLE = Policy(idle=QUICK, balance=BalancePolicy(window=timedelta(seconds=12)))
 CORES = {"nginx-demo": 0.002, "checkout": 0.5}
 
 
@@ -71,13 +72,17 @@ def test_every_row_twice_counts_once(source, usage_exporter):
 
 def test_nodes_are_told_with_what_runs_outside_of_pods(source):
     def told():
-        return {sample.node: sample for sample in source.node_usage(QUICK).nodes}.get("regular-1")
+        return {sample.node: sample for sample in source.node_usage(WHOLE).nodes}.get("regular-1")
 
-    sample = wait_for(lambda: (s := told()) and s.cpu_cores > 0.7 and s, 60, "the node's load to be measured")
+    sample = wait_for(
+        lambda: (s := told()) and s.cpu_cores > 0.7 and s.memory_bytes > 3.97e8 and s,
+        60,
+        "the node's load to be measured",
+    )
     assert sample.cpu_cores == pytest.approx(0.752, rel=0.2)
     assert sample.memory_bytes == pytest.approx(4e8, rel=0.01)
     assert sample.source == "cadvisor"
-    assert source.node_usage(QUICK).match_rate == 1.0
+    assert source.node_usage(WHOLE).match_rate == 1.0
 
 
 def test_a_frozen_exporter_is_stale_and_not_at_rest(source, usage_exporter):

@@ -111,6 +111,22 @@ def test_the_status_page_says_what_is_wrong(status):
     assert sum(row["workloads"] for row in page["verdicts"]) == 2
 
 
+def test_the_share_of_series_that_lead_to_a_node_is_told_and_what_too_few_mean(status):
+    good, poor = (idle_shop_snapshot(load_match_rate=rate) for rate in (0.95, 0.62))
+    page = json.loads(Ops(status, lambda: NOW).answer("/api/v1/status").body)
+    assert page["loadMatchRate"] is None
+    assert "spot_balancer_load_match_rate" not in {name for name, *_ in metrics(Ops(status, lambda: NOW))}
+    for snapshot, word in ((good, ""), (poor, "62 % of load series lead to a node")):
+        status.snapshot = snapshot
+        page = json.loads(Ops(status, lambda: NOW).answer("/api/v1/status").body)
+        assert page["loadMatchRate"] == snapshot.meta.load_match_rate
+        assert page["scoredByTypeAlone"].startswith(word)
+        assert bool(page["scoredByTypeAlone"]) == bool(word)
+        found = metrics(Ops(status, lambda: NOW))
+        assert found["spot_balancer_load_match_rate",] == snapshot.meta.load_match_rate
+        assert found["spot_balancer_pods_not_measured_yet",] == 0
+
+
 def get(server: OpsServer, path: str) -> tuple[int, str, bytes]:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=5) as answer:

@@ -11,7 +11,7 @@ from tests.builders import NOW
 from tests.jobs.test_ops import metrics
 from tests.jobs.test_sync import Scene
 from tests.parts.processes import wait_for
-from webhook.core.policy import IdlePolicy
+from webhook.core.policy import Policy
 from webhook.core.selftest import Code, Finding, SelfTest, Severity
 from webhook.jobs.ops import Ops
 from webhook.jobs.selftest import probe_and_tell, probe_and_warn
@@ -50,24 +50,24 @@ def told(caplog):
 def test_a_finding_is_one_line_when_it_comes_and_one_when_it_goes(caplog):
     caplog.set_level(logging.INFO)
     probe = FakeProbe(ERROR, INFO)
-    first = probe_and_tell(probe, IdlePolicy(), lambda: NOW)
+    first = probe_and_tell(probe, Policy(), lambda: NOW)
     assert told(caplog) == [
         ("ERROR", "prometheus finding", "no-cadvisor"),
         ("INFO", "prometheus finding", "duplicates"),
     ]
     caplog.clear()
-    second = probe_and_tell(probe, IdlePolicy(), lambda: NOW, last=first)
+    second = probe_and_tell(probe, Policy(), lambda: NOW, last=first)
     assert told(caplog) == []
     probe.codes = (INFO,)
-    probe_and_tell(probe, IdlePolicy(), lambda: NOW, last=second)
+    probe_and_tell(probe, Policy(), lambda: NOW, last=second)
     assert told(caplog) == [("INFO", "prometheus finding gone", "no-cadvisor")]
 
 
 def test_a_run_of_the_monitor_tells_only_what_is_wrong(caplog):
     caplog.set_level(logging.INFO)
-    probe_and_warn(FakeProbe(INFO), IdlePolicy(), lambda: NOW)
+    probe_and_warn(FakeProbe(INFO), Policy(), lambda: NOW)
     assert told(caplog) == []
-    probe_and_warn(FakeProbe(INFO, ERROR), IdlePolicy(), lambda: NOW)
+    probe_and_warn(FakeProbe(INFO, ERROR), Policy(), lambda: NOW)
     assert told(caplog) == [("ERROR", "prometheus finding", "no-cadvisor")]
 
 
@@ -77,7 +77,7 @@ def test_the_ops_port_shows_findings_queries_and_one_metric_for_each_code():
     before = json.loads(ops.answer("/api/v1/prometheus").body)
     assert before == {"schemaVersion": 1, "testedAt": None, "findings": []}
     assert not [name for name in metrics(ops) if name[0].startswith("spot_balancer_prometheus")]
-    status.self_test = FakeProbe(ERROR).self_test(IdlePolicy(), now=NOW)
+    status.self_test = FakeProbe(ERROR).self_test(Policy(), now=NOW)
     page = json.loads(ops.answer("/api/v1/prometheus").body)
     assert (page["schemaVersion"], page["findings"][0]["code"]) == (1, "no-cadvisor")
     assert datetime.fromisoformat(page["testedAt"]) == NOW

@@ -13,8 +13,10 @@ from tests.parts.processes import wait_for
 from webhook import errors
 from webhook.adapters import snapshots
 from webhook.core.book import Book, Control
+from webhook.core.load import Recent
+from webhook.core.model import Resources, UseRatio
 from webhook.core.policy import Mode, Policy
-from webhook.core.usage import NodeSample, NodeUsage
+from webhook.core.usage import NodeSample, NodeUsage, PodsUse
 from webhook.jobs.sync import Sync, SyncDeps, SyncSettings, SyncStatus, capture, run
 
 
@@ -48,13 +50,20 @@ class FakeWatched:
 class FakeUsage:
     def __init__(self):
         self.cpu_cores, self.asked, self.error = 1.0, 0, None
+        self.pod_cores, self.asked_pods = 0.25, 0
 
     def node_usage(self, policy):
         self.asked += 1
         if self.error:
             raise self.error
         sample = NodeSample(node="s1", cpu_cores=self.cpu_cores, memory_bytes=1e9, sampled_at=NOW, source="test")
-        return NodeUsage(nodes=(sample,), match_rate=1.0)
+        return NodeUsage(nodes=(sample,), match_rate=0.95)
+
+    def pod_use(self, policy):
+        self.asked_pods += 1
+        if self.error:
+            raise self.error
+        return PodsUse(NOW, {("shop", "p1"): (self.pod_cores, 1e8)})
 
 
 class Scene:
@@ -150,6 +159,79 @@ def test_without_prometheus_the_last_node_load_stays_with_its_own_time(scene):
     assert scene.look()
     assert scene.written().nodes["s1"].load.cpu_cores == 2.0
     assert scene.status.problems == {}
+
+
+def grown():
+    """The shop's pods, an hour old."""
+    old = NOW - timedelta(hours=1)
+    facts = {"started_at": old, "ready_at": old, "requests": Resources(cpu_cores=0.5, memory_bytes=1e8)}
+    return tuple(msgspec.structs.replace(pod, **facts) for pod in shop().pods)
+
+
+def part(scene, name):
+    return next(scene.folder.glob(f"{name}-*.ndjson")).read_bytes()
+
+
+def test_what_pods_use_reaches_workload_namespace_and_node(scene):
+    scene.world.change(pods=grown())
+    assert scene.sync.poll_pods() == SyncSettings().pods_seconds
+    scene.sync.poll_load()
+    scene.look()
+    found = scene.written()
+    assert (found.workloads[WEB].use.cpu_cores, found.workloads[WEB].use.pods) == (0.25, 1)
+    assert found.namespaces["shop"].use_ratio == UseRatio(cpu=0.5, memory=1.0)
+    assert found.nodes["s1"].load.namespaces["shop"] == Resources(cpu_cores=0.25, memory_bytes=1e8)
+    assert found.meta.load_match_rate == 0.95
+    assert found.bound == {}
+
+
+@pytest.mark.fault(29)
+def test_without_prometheus_the_last_use_and_match_rate_stay(scene):
+    scene.world.change(pods=grown())
+    scene.sync.poll_pods()
+    scene.sync.poll_load()
+    scene.look()
+    scene.usage.error = errors.UsageUnavailable("down")
+    assert scene.sync.poll_pods() == SyncSettings().load_seconds
+    scene.sync.poll_load()
+    scene.look(after=60)
+    assert scene.written().workloads[WEB].use.cpu_cores == 0.25
+    assert scene.written().meta.load_match_rate == 0.95
+    assert scene.status.problems == {"usage": "down", "podUse": "down"}
+    scene.usage.error = None
+    scene.sync.poll_pods()
+    assert scene.status.problems == {"usage": "down"}
+
+
+def test_nodes_are_written_anew_by_a_load_alone_and_who_was_bound_each_second(scene):
+    scene.world.change(pods=grown())
+    scene.sync.poll_pods()
+    scene.sync.poll_load()
+    scene.look()
+    nodes = part(scene, "nodes")
+    came = msgspec.structs.replace(grown()[0], name="p9", uid="uid-p9", started_at=None, ready=False, phase="Pending")
+    scene.world.change(pods=(*grown(), came))
+    scene.usage.pod_cores = 0.5
+    scene.sync.poll_pods()
+    assert scene.look()
+    assert set(scene.written().bound) == {"uid-p9"}
+    assert scene.written().bound["uid-p9"].expected.cpu_cores == 0.25
+    assert (part(scene, "nodes"), scene.written().workloads[WEB].use.cpu_cores) == (nodes, 0.25)
+    scene.sync.poll_load()
+    scene.usage.cpu_cores = 2.0
+    scene.sync.poll_load()
+    scene.look()
+    assert scene.written().nodes["s1"].load.namespaces["shop"].cpu_cores == 0.5
+    assert scene.written().workloads[WEB].use.cpu_cores == 0.5
+
+
+def test_more_new_pods_than_are_counted_one_by_one_are_told_once(scene, caplog, monkeypatch):
+    monkeypatch.setattr("webhook.core.load.recent", lambda *_: Recent((), 3))
+    caplog.set_level(logging.WARNING)
+    scene.look()
+    scene.look(after=20)
+    assert [record.pods for record in caplog.records] == [3]
+    assert scene.written().meta.bound_left_out == 3
 
 
 def test_a_changed_policy_takes_effect_and_a_bad_file_leaves_the_last_good_one(scene, caplog):

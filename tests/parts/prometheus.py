@@ -41,6 +41,11 @@ def kubelet_target(address: str, *, job: str = "kubelet") -> ScrapeTarget:
     return ScrapeTarget(job, [address], path="/metrics/cadvisor", settings=honor)
 
 
+def node_exporter_target(address: str) -> ScrapeTarget:
+    """Every node's, at one address: `instance` says whose a series is."""
+    return ScrapeTarget("node-exporter", [address], path="/metrics/node", settings={"honor_labels": True})
+
+
 def kube_state_metrics_target(port: int) -> ScrapeTarget:
     return ScrapeTarget("kube-state-metrics", [f"127.0.0.1:{port}"], settings={"honor_labels": True})
 

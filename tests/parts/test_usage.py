@@ -56,6 +56,12 @@ def read(exporter: UsageExporter, metric: str, label: str) -> float:
 CPU = "container_cpu_usage_seconds_total"
 
 
+def node_page(exporter: UsageExporter) -> dict[str, float]:
+    """The values of what node-exporters serve, by name and labels."""
+    lines = [line.split() for line in exporter.page(of_nodes=True).splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value, _ in lines}
+
+
 def test_counters_are_the_integral_of_the_script(clock):
     with UsageExporter(OneNode("web-1"), clock=clock) as exporter:
         exporter.set_usage("default", "web", cpu_cores=0.5, rx_bytes_per_s=100)
@@ -65,6 +71,19 @@ def test_counters_are_the_integral_of_the_script(clock):
         assert read(exporter, CPU, 'container="app"') == 0.5 * 10 + 2.0 * 3
         assert read(exporter, "container_network_receive_bytes_total", 'interface="eth0"') == 1000
         assert read(exporter, CPU, 'id="/"') == 11
+
+
+def test_node_exporters_tell_the_same_by_address(clock):
+    with UsageExporter(OneNode("web-1"), clock=clock) as exporter:
+        exporter.set_usage("default", "web", cpu_cores=0.5, memory_bytes=2**30)
+        old = node_page(exporter)
+        clock.now_s += 10
+        told = node_page(exporter)
+        grown = {mode: sum(told[n] - old[n] for n in told if f'mode="{mode}"' in n) for mode in ("user", "idle")}
+        assert grown == {"user": pytest.approx(5), "idle": pytest.approx(75)}
+        assert not any("node=" in name for name in told)
+        size, available = (next(v for n, v in told.items() if word in n) for word in ("MemTotal", "MemAvailable"))
+        assert size - available == 2**30
 
 
 def test_the_longest_prefix_of_the_right_namespace_speaks_for_a_pod(clock):

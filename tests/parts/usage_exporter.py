@@ -16,9 +16,11 @@ from typing import Self
 from tests.parts.cluster import Cluster
 from tests.parts.kube_api import ApiError
 from tests.parts.processes import release_port, reserve_port
-from tests.parts.usage_world import Node, Pod, Rates, World, render, rows
+from tests.parts.usage_world import Node, Pod, Rates, World, exporter_rows, render, rows
 
 POLL_EVERY_SECONDS = 0.5
+NODE_EXPORTER = "/metrics/node"
+"""Where it stands in for every node's node-exporter too."""
 
 
 class UsageExporter:
@@ -34,7 +36,7 @@ class UsageExporter:
         self._world = World()
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._frozen: str | None = None
+        self._frozen: dict[bool, str] = {}
         self._hidden: set[tuple[str, str]] = set()
         self._dropped = 0.0
         self.drop_share = 0.0
@@ -89,10 +91,10 @@ class UsageExporter:
 
     def freeze(self) -> None:
         """Serves the same bytes, time stamps included, until `thaw`: a stuck cAdvisor. Counters go on in the dark."""
-        self._frozen = self.page()
+        self._frozen = {of_nodes: self.page(of_nodes=of_nodes) for of_nodes in (False, True)}
 
     def thaw(self) -> None:
-        self._frozen = None
+        self._frozen = {}
 
     def refresh(self) -> None:
         """Asks now which nodes there are and which pods run. Raises ApiError, OSError."""
@@ -102,14 +104,14 @@ class UsageExporter:
             seen = [pod for pod in pods if not self._is_hidden(pod)]
             self._world.replace(seen, nodes, self._now_s())
 
-    def page(self) -> str:
-        """The exposition text at this moment."""
-        if self._frozen is not None:
-            return self._frozen
+    def page(self, *, of_nodes: bool = False) -> str:
+        """The exposition text at this moment: cAdvisor's, or that of the node-exporters."""
+        if of_nodes in self._frozen:
+            return self._frozen[of_nodes]
         with self._lock:
             now_s = self._now_s()
             self._world.advance(now_s)
-            table = sorted(rows(self._world), key=lambda row: row[0])
+            table = sorted((exporter_rows if of_nodes else rows)(self._world), key=lambda row: row[0])
         return render(table, round(now_s * 1000), copies=2 if self.duplicate else 1)
 
     def _now_s(self) -> float:
@@ -146,7 +148,7 @@ def _handler_of(exporter: UsageExporter) -> type[BaseHTTPRequestHandler]:
             if exporter.fail_with_500:
                 self.send_error(500)
                 return
-            body = exporter.page().encode()
+            body = exporter.page(of_nodes=self.path == NODE_EXPORTER).encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))

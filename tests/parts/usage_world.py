@@ -58,15 +58,24 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Node:
+    """`address` is the internal one, where a node-exporter would be scraped."""
+
     name: str
     cpu_cores: float
     memory_bytes: float
+    address: str = ""
 
     @classmethod
     def parse(cls, node: dict[str, Any]) -> Self:
         """Reads what `manifests.node` writes: whole or milli cores, and Ki to Ti."""
         capacity = node["status"]["capacity"]
-        return cls(node["metadata"]["name"], _amount(capacity["cpu"]), _amount(capacity["memory"]))
+        told = {one["type"]: one["address"] for one in node["status"].get("addresses", ())}
+        return cls(
+            node["metadata"]["name"],
+            _amount(capacity["cpu"]),
+            _amount(capacity["memory"]),
+            told.get("InternalIP", ""),
+        )
 
 
 def _amount(quantity: str) -> float:
@@ -113,13 +122,33 @@ Row = tuple[str, Labels, float]
 
 
 def rows(world: World) -> Iterator[Row]:
-    memory_bytes: dict[str, float] = defaultdict(float)
+    """As cAdvisor tells it."""
     for uid, pod in world.pods.items():
         yield from _pod_rows(pod, world.totals[uid], world.rates(pod))
-        memory_bytes[pod.node] += world.rates(pod).memory_bytes
+    used = _memory_bytes(world)
     for name, node in world.nodes.items():
-        system_bytes = world.node_script.get(name, Rates()).memory_bytes
-        yield from _node_rows(node, world.node_totals[name], memory_bytes[name] + system_bytes)
+        yield from _node_rows(node, world.node_totals[name], used[name])
+
+
+def exporter_rows(world: World) -> Iterator[Row]:
+    """As node-exporters tell it that are scraped by the nodes' addresses, as most charts do: no label names a node."""
+    used = _memory_bytes(world)
+    for name, node in world.nodes.items():
+        where, totals, cpus = {"instance": f"{node.address}:9100"}, world.node_totals[name], max(1, int(node.cpu_cores))
+        for number in range(cpus):
+            one = where | {"cpu": str(number)}
+            rest = node.cpu_cores * totals.at_s - totals.cpu_seconds
+            yield "node_cpu_seconds_total", one | {"mode": "idle"}, rest / cpus
+            yield "node_cpu_seconds_total", one | {"mode": "user"}, totals.cpu_seconds / cpus
+        yield "node_memory_MemTotal_bytes", where, node.memory_bytes
+        yield "node_memory_MemAvailable_bytes", where, node.memory_bytes - used[name]
+
+
+def _memory_bytes(world: World) -> dict[str, float]:
+    used: dict[str, float] = defaultdict(float)
+    for pod in world.pods.values():
+        used[pod.node] += world.rates(pod).memory_bytes
+    return {name: used[name] + world.node_script.get(name, Rates()).memory_bytes for name in world.nodes}
 
 
 def _node_rows(node: Node, totals: Totals, memory_bytes: float) -> Iterator[Row]:

@@ -68,6 +68,7 @@ def literal(query, at):
 def every_query(dialect):
     """All that is ever asked with one configuration, by name."""
     asked = promql.sweep_queries(POLICY, dialect) | promql.node_queries(POLICY, dialect)
+    asked |= promql.pod_queries(POLICY, dialect)
     probes = {f"probe {name}": text for name, text in probe_queries(POLICY, dialect).items()}
     return asked | signal_queries(POLICY, dialect) | probes
 
@@ -123,7 +124,10 @@ def test_no_macro_is_put_into_what_an_operators_own_query_says(text, shape):
     except (AssertionError, IndexError, KeyError, ValueError):
         assume(False)
     assume("$" not in before[0])
-    assert read(promql_text.expand(query, dict.fromkeys((*promql.MACROS, "cluster"), "BROKEN"))) == before
+    assert (
+        read(promql_text.expand(query, dict.fromkeys((*promql.MACROS, *promql.LOAD_MACROS, "cluster"), "BROKEN")))
+        == before
+    )
 
 
 @given(HOSTILE)

@@ -1,13 +1,14 @@
 """PromQL as text, by itself; tests/e2e/test_promql_live.py asks Prometheus whether it is right."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.house.linters import ROOT
-from webhook.core.policy import CustomSignal, IdlePolicy
+from webhook.core.policy import BalancePolicy, CustomSignal, IdlePolicy
 from webhook.wire import promql, promql_text
 from webhook.wire.promql import AHEAD, MACROS, SWEEP, TEMPLATES, ClusterLabel, Dialect, own_faults, sweep_queries
 from webhook.wire.promql_probes import probe_queries, query_uses
@@ -24,6 +25,23 @@ def test_the_pieces_of_any_text_make_it_up_whole(text):
 def test_no_text_is_more_than_a_fault(text):
     assert isinstance(promql_text.faults(text, ANY), list)
     assert isinstance(promql_text.within(text, 'a="b"'), str)
+
+
+def test_the_windows_of_load_are_for_queries_of_load_alone():
+    assert own_faults({"rootCpu": "a[$loadWindow]", "podCpu": "b[$spreadWindow:$step]"}, clustered=False) == []
+    (fault,) = own_faults({"cpuPeak": "a[$loadWindow]"}, clustered=False)
+    assert fault.startswith(".cpuPeak: $loadWindow: unknown macro")
+
+
+def test_means_are_over_the_window_of_balance_and_deviations_over_three_of_them():
+    queries = promql.node_queries(IdlePolicy(), balance=BalancePolicy(window=timedelta(minutes=2)))
+    queries |= promql.pod_queries(IdlePolicy(), balance=BalancePolicy(window=timedelta(minutes=2)))
+    for name, text in queries.items():
+        assert "$" not in text
+        assert ("[360s" in text) == name.endswith("Spread"), name
+    assert all(
+        "[120s]" in queries[name] for name in ("exporterCpu", "exporterMemory", "rootCpu", "podCpu", "podMemory")
+    )
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
@@ -155,4 +173,11 @@ def test_every_query_macro_and_parameter_is_documented():
     page = (ROOT / "docs" / "prometheus.md").read_text()
     families = re.findall(r"`((?:exporter|root|containers|cadvisor)\w+)`", page)
     named = {*re.findall(r"`\$?([\w\[\]-]+)`", page), *families}
-    assert {*TEMPLATES, *promql.MACROS, "cluster", *PARAMETERS, *(code.value for code in Code)} <= named
+    assert {
+        *TEMPLATES,
+        *promql.MACROS,
+        *promql.LOAD_MACROS,
+        "cluster",
+        *PARAMETERS,
+        *(code.value for code in Code),
+    } <= named

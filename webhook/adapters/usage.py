@@ -10,16 +10,17 @@ from datetime import UTC, datetime, timedelta
 
 from webhook.adapters.prometheus_http import Transport
 from webhook.adapters.prometheus_settings import PrometheusSettings
-from webhook.adapters.usage_pods import instant, pods_of, untold_steps
+from webhook.adapters.usage_pods import instant, pods_of, pods_use, untold_steps
 from webhook.adapters.usage_signals import of_workloads, with_signals
-from webhook.core.nodejoin import KnownNodes, known_nodes, node_of
-from webhook.core.policy import IdlePolicy
+from webhook.core.nodejoin import KnownNodes, known_nodes, match_rate, node_of
+from webhook.core.policy import IdlePolicy, Policy
+from webhook.core.rules import every_signal
 from webhook.core.selftest import Answers, Asked, SelfTest
 from webhook.core.selftest_checks import examine
-from webhook.core.usage import NodeSample, NodeUsage, UsageSweep
+from webhook.core.usage import NodeSample, NodeUsage, PodsUse, UsageSweep
 from webhook.errors import UsageUnavailable
 from webhook.wire.prometheus import Labels, Vector, decode_time, decode_vector, decode_version
-from webhook.wire.promql import AHEAD, node_queries, sweep_queries
+from webhook.wire.promql import AHEAD, node_queries, pod_queries, sweep_queries
 from webhook.wire.promql_probes import probe_queries, query_uses
 from webhook.wire.promql_signals import signal_queries
 
@@ -59,20 +60,37 @@ class Prometheus:
             prometheus_version=self.version(),
         )
 
-    def node_usage(self, policy: IdlePolicy) -> NodeUsage:
-        """Ask what each node uses, by node-exporter or, where that has no such node, by cAdvisor."""
-        at = decode_time(self._transport.query("time()").body)
-        return nodes_of(self._ask(node_queries(policy, self._dialect), at))
+    def node_usage(self, policy: Policy) -> NodeUsage:
+        """Ask what each node uses, by node-exporter or, where that has no such node, by cAdvisor.
 
-    def self_test(self, policy: IdlePolicy, *, now: datetime) -> SelfTest:
+        The sums of containers, by far the dearest, are asked for only where a node is not known without them.
+        """
+        at = decode_time(self._transport.query("time()").body)
+        queries = node_queries(policy.idle, self._dialect, policy.balance)
+        answers = self._ask({name: text for name, text in queries.items() if name not in _LAST}, at)
+        found = nodes_of(answers)
+        told = {sample.node for sample in found.nodes}
+        if told and told >= set(known_nodes(answers["nodes"].rows).names):
+            return found
+        return nodes_of(answers | self._ask({name: queries[name] for name in _LAST}, at))
+
+    def pod_use(self, policy: Policy) -> PodsUse:
+        """Ask what each pod uses: two queries, whatever the cluster."""
+        at = decode_time(self._transport.query("time()").body)
+        answers = self._ask(pod_queries(policy.idle, self._dialect, policy.balance), at)
+        return PodsUse(at, pods_use(answers["podCpu"], answers["podMemory"]))
+
+    def self_test(self, policy: Policy, *, now: datetime) -> SelfTest:
         """Find out what it can tell and what not. Whatever goes wrong is a finding, and raises nothing."""
-        asked = Asked(query_uses(policy, self._dialect), policy, self._dialect.cluster, self._dialect.jobs)
+        idle = every_signal(policy)
+        uses = query_uses(idle, self._dialect, policy.balance)
+        asked = Asked(uses, idle, self._dialect.cluster, self._dialect.jobs)
         try:
             clock = self._transport.query("time()")
             at = decode_time(clock.body)
         except UsageUnavailable as exc:
             return examine(Answers({}, {"time": (exc.code, str(exc))}), asked, now=now)
-        answers, refused = self._try(probe_queries(policy, self._dialect), at)
+        answers, refused = self._try(probe_queries(idle, self._dialect, policy.balance), at)
         return examine(
             Answers(
                 rows={name: answer.rows for name, answer in answers.items()},
@@ -150,30 +168,49 @@ def between_steps(moment: datetime, *, step: timedelta) -> datetime:
 # --- nodes
 
 _SOURCES = (
-    ("node-exporter", "exporterCpu", "exporterMemory", "exporterTime"),
-    ("cadvisor", "rootCpu", "rootMemory", "cadvisorTime"),
-    ("cadvisor-containers", "containersCpu", "containersMemory", "cadvisorTime"),
+    ("node-exporter", "exporter", "exporterTime"),
+    ("cadvisor", "root", "cadvisorTime"),
+    ("cadvisor-containers", "containers", "cadvisorTime"),
 )
-"""Best first: the containers' sum misses whatever runs on a node outside of pods."""
+"""(source, beginning of its queries' names, query of its time), best first: the containers' sum misses what runs outside
+of pods."""
+_FIGURES = ("Cpu", "Memory", "CpuSpread", "MemorySpread")
+_LAST = tuple(f"containers{figure}" for figure in _FIGURES)
 
 
 def nodes_of(answers: Mapping[str, Vector]) -> NodeUsage:
-    """Join each source's series to nodes, and take each node from the best source that knows it."""
+    """Join each source's series to nodes, and take each node from the best source that knows all figures of it.
+
+    Sources that were not asked are left out.
+    """
     known = known_nodes(answers["nodes"].rows)
     samples: dict[str, NodeSample] = {}
-    series = joined = 0
-    for source, cpu, memory, time in _SOURCES:
-        by_node = [_by_node(answers[name], known) for name in (cpu, memory, time)]
-        series += len(answers[cpu].rows)
-        joined += len(answers[cpu].rows) - by_node[0].pop("", (0, 0.0))[0]
-        for node in by_node[0].keys() & by_node[1].keys() & by_node[2].keys():
-            values = [table[node][1] for table in by_node]
-            sampled_at = instant(values[2])
-            if node not in samples and sampled_at:
-                samples[node] = NodeSample(
-                    node=node, cpu_cores=values[0], memory_bytes=values[1], sampled_at=sampled_at, source=source
-                )
-    return NodeUsage(nodes=tuple(samples[n] for n in sorted(samples)), match_rate=joined / series if series else 0.0)
+    counts: list[tuple[int, int]] = []
+    for source, prefix, time in _SOURCES:
+        if f"{prefix}Cpu" not in answers:
+            continue
+        figures = [_by_node(answers[f"{prefix}{figure}"], known) for figure in _FIGURES]
+        times = _by_node(answers[time], known)
+        series = len(answers[f"{prefix}Cpu"].rows)
+        counts.append((series, series - figures[0].pop("", (0, 0.0))[0]))
+        for node in set(times).intersection(*figures) - samples.keys():
+            sampled_at = instant(times[node][1])
+            if node and sampled_at:
+                samples[node] = _sample(node, source, sampled_at, [table[node][1] for table in figures])
+    return NodeUsage(nodes=tuple(samples[n] for n in sorted(samples)), match_rate=match_rate(counts))
+
+
+def _sample(node: str, source: str, sampled_at: datetime, figures: list[float]) -> NodeSample:
+    cpu, memory, cpu_deviation, memory_deviation = figures
+    return NodeSample(
+        node=node,
+        cpu_cores=cpu,
+        memory_bytes=memory,
+        sampled_at=sampled_at,
+        source=source,
+        cpu_deviation_cores=cpu_deviation,
+        memory_deviation_bytes=memory_deviation,
+    )
 
 
 def _by_node(answer: Vector, known: KnownNodes) -> dict[str, tuple[int, float]]:

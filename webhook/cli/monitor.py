@@ -29,7 +29,7 @@ from webhook.cli.common import (
     usage_of,
 )
 from webhook.configuration import Configuration
-from webhook.core.rules import every_signal, may_move
+from webhook.core.rules import may_move
 from webhook.errors import ClusterError, InputError
 from webhook.jobs.monitor import UNREACHED, MonitorReport, run_once
 from webhook.jobs.mover import MoverDeps, MoveReport
@@ -113,7 +113,7 @@ def _run(  # noqa: PLR0913 - what a run is made of
         report = run_once(cluster, usage, book, configuration.policy, clock, mover=mover, dry_run=dry_run)
     # After the book is written: a slow answer to it must not cost a run.
     if report.usage_code not in UNREACHED:
-        probe_and_warn(usage, every_signal(configuration.policy), clock)
+        probe_and_warn(usage, configuration.policy, clock)
     return report
 
 

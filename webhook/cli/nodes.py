@@ -20,6 +20,7 @@ from webhook.cli.common import (
 )
 from webhook.core import nodereview
 from webhook.core.model import Value
+from webhook.core.nodejoin import why_blind
 from webhook.core.nodereview import Finding, NodeView, Review
 from webhook.core.snapshot import Snapshot
 
@@ -32,6 +33,8 @@ class Answer(Value, frozen=True, omit_defaults=False):
     schema_version: int
     captured_at: datetime
     source: str
+    load_match_rate: float | None
+    scored_by_type_alone: str
     nodes: tuple[NodeView, ...]
     findings: tuple[Finding, ...]
 
@@ -58,7 +61,16 @@ def command(snapshot_file: Path | None, config_file: Path | None, output: str, a
     found = nodereview.review(snapshot)
     if output in STRUCTURED:
         meta = snapshot.meta
-        print_structured(Answer(1, meta.captured_at, meta.source, found.nodes, found.findings), output)
+        answer = Answer(
+            schema_version=1,
+            captured_at=meta.captured_at,
+            source=meta.source,
+            load_match_rate=meta.load_match_rate,
+            scored_by_type_alone=why_blind(meta.load_match_rate),
+            nodes=found.nodes,
+            findings=found.findings,
+        )
+        print_structured(answer, output)
         return
     click.echo("\n".join(as_text(found, snapshot, wide=output == "wide")))
 
@@ -72,7 +84,16 @@ def as_text(found: Review, snapshot: Snapshot, *, wide: bool) -> list[str]:
     if found.nodes:
         header = (*HEADER, "MARKER", "TAINTS") if wide else HEADER
         lines += ["", rows(header, [_cells(node, wide=wide) for node in found.nodes])]
-    return [*lines, "", *_told(found.findings)]
+    return [*lines, "", _load(snapshot), *_told(found.findings)]
+
+
+def _load(snapshot: Snapshot) -> str:
+    """How far the nodes' load is known, which the extender scores by."""
+    told = [node.load for node in snapshot.nodes.values() if node.load is not None]
+    sources = ", ".join(sorted({load.source for load in told}))
+    known = f"load of {len(told)} of {len(snapshot.nodes)} nodes is known" + (f", from {sources}" if told else "")
+    rate = snapshot.meta.load_match_rate
+    return f"{known}; {why_blind(rate) or f'{int((rate or 0) * 100)} % of load series lead to a node'}"
 
 
 def _cells(node: NodeView, *, wide: bool) -> tuple[str, ...]:

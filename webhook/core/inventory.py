@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from webhook.core import consent, fairness, owners, rules, spotpool
+from webhook.core import consent, fairness, load, owners, rules, spotpool
 from webhook.core.book import Book
 from webhook.core.census import Census, ControllerFact, NodeFact, PodFact
 from webhook.core.model import (
@@ -20,6 +20,7 @@ from webhook.core.model import (
     Node,
     NodeLoad,
     Platform,
+    Resources,
     Value,
     Verdict,
     Workload,
@@ -103,6 +104,7 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
     *,
     history: History | None = None,
     node_usage: NodeUsage | None = None,
+    measured: load.Measured = load.NOTHING,
     generation: int = 0,
     source: str = "",
     versions: Mapping[str, str] | None = None,
@@ -110,26 +112,52 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
 ) -> Snapshot:
     """The snapshot of one moment. Everything is ordered by name, so that an unchanged world gives unchanged bytes.
 
-    ``keeps_census``: moves are to be planned from it.
+    ``measured`` may be of an earlier census. ``keeps_census``: moves are to be planned from it.
     """
     samples = {sample.node: sample for sample in (node_usage.nodes if node_usage else ())}
-    nodes = [_node(fact, policy, samples.get(fact.name)) for fact in sorted(census.nodes, key=lambda n: n.name)]
+    nodes = [
+        _node(fact, policy, _load(samples.get(fact.name), measured.on_nodes.get(fact.name, {})))
+        for fact in sorted(census.nodes, key=lambda n: n.name)
+    ]
+    resolved = owners.resolve(census)
+    recent = load.recent(census, samples, measured, resolved, policy.balance)
     meta = Meta(
         captured_at=census.taken_at,
         generation=generation,
         book_heartbeat=book.control.heartbeat,
         alarm=book.control.sanity.alarm,
+        load_match_rate=node_usage.match_rate if node_usage else None,
+        bound_left_out=recent.left_out,
         policy=policy,
         source=source,
         versions=dict(versions or {}),
     )
-    workloads = _workloads(census, book, policy, history or History(), {node.name: node for node in nodes})
-    namespaces = [_namespace(found, policy) for found in sorted(census.namespaces, key=lambda n: n.name)]
+    found = _workloads(
+        census,
+        book,
+        policy,
+        history=history or History(),
+        nodes={node.name: node for node in nodes},
+        resolved=resolved,
+    )
+    workloads = (msgspec.structs.replace(made, use=measured.workloads.get(made.key)) for made in found)
+    namespaces = [
+        msgspec.structs.replace(_namespace(one, policy), use_ratio=measured.ratios.get(one.name))
+        for one in sorted(census.namespaces, key=lambda n: n.name)
+    ]
     whole, control = (kept(census), book.control) if keeps_census else (None, None)
-    return Snapshot(meta, nodes=nodes, namespaces=namespaces, workloads=workloads, census=whole, control=control)
+    return Snapshot(
+        meta,
+        nodes=nodes,
+        namespaces=namespaces,
+        workloads=workloads,
+        bound=recent.pods,
+        census=whole,
+        control=control,
+    )
 
 
-def _node(fact: NodeFact, policy: Policy, sample: NodeSample | None) -> Node:
+def _node(fact: NodeFact, policy: Policy, found_load: NodeLoad | None) -> Node:
     found = spotpool.classify(fact.labels, policy=policy)
     # A problem is for people to see, in the one place where the class is explained.
     told = found.problem or found.recognised_by
@@ -144,7 +172,7 @@ def _node(fact: NodeFact, policy: Policy, sample: NodeSample | None) -> Node:
         ready=fact.ready,
         schedulable=not fact.unschedulable,
         allocatable=fact.allocatable,
-        load=_load(sample),
+        load=found_load,
     )
 
 
@@ -153,7 +181,7 @@ def platform_of(labels: Mapping[str, str]) -> Platform:
     return Platform(os=labels.get("kubernetes.io/os", "linux"), architecture=labels.get("kubernetes.io/arch", "amd64"))
 
 
-def _load(sample: NodeSample | None) -> NodeLoad | None:
+def _load(sample: NodeSample | None, namespaces: dict[str, Resources]) -> NodeLoad | None:
     if sample is None:
         return None
     return NodeLoad(
@@ -161,6 +189,9 @@ def _load(sample: NodeSample | None) -> NodeLoad | None:
         memory_bytes=sample.memory_bytes,
         sampled_at=sample.sampled_at,
         source=sample.source,
+        cpu_deviation_cores=sample.cpu_deviation_cores,
+        memory_deviation_bytes=sample.memory_deviation_bytes,
+        namespaces=namespaces,
     )
 
 
@@ -207,10 +238,15 @@ def _controller_kept(fact: ControllerFact) -> ControllerFact:
     return msgspec.structs.replace(fact, annotations=told | _kept(fact.annotations))
 
 
-def _workloads(
-    census: Census, book: Book, policy: Policy, history: History, nodes: Mapping[str, Node]
+def _workloads(  # noqa: PLR0913 - all that workloads are made of, by name
+    census: Census,
+    book: Book,
+    policy: Policy,
+    *,
+    history: History,
+    nodes: Mapping[str, Node],
+    resolved: Mapping[Name, WorkloadKey],
 ) -> Iterable[Workload]:
-    resolved = owners.resolve(census)
     namespaces = {found.name: found.labels for found in census.namespaces}
     facts = {(c.namespace, c.kind, c.name): c for c in census.controllers}
     named = _named(census)

@@ -1,8 +1,14 @@
-"""From a series to its node: by its own label, by the address it was scraped at, or by a host's name."""
+"""From a series to its node: by its own label, by the address it was scraped at, or by a host's name.
 
-from collections.abc import Collection, Mapping
+And how far that is to be trusted: a join that fails often may as well lead astray.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
+
+LEAST_MATCHED = 0.9
+"""Below this share of load series that lead to a node, the rest is too likely to be led to the wrong one."""
 
 
 class Join(StrEnum):
@@ -37,3 +43,27 @@ def node_of(labels: Mapping[str, str], known: KnownNodes) -> tuple[str, Join]:
         return node, Join.ADDRESS
     # Scraped through the API server's proxy, a kubelet's instance is its node's bare name.
     return (host, Join.NAME) if host in known.names else ("", Join.NONE)
+
+
+def match_rate(sources: Iterable[tuple[int, int]]) -> float | None:
+    """The share of series that lead to a node, from (series, joined) of each source; None without series.
+
+    A source that leads nowhere gives no node its load, so it speaks against none.
+    """
+    counted = list(sources)
+    used = [(series, joined) for series, joined in counted if joined]
+    series = sum(count for count, _ in used)
+    if series:
+        return sum(joined for _, joined in used) / series
+    return 0.0 if any(count for count, _ in counted) else None
+
+
+def why_blind(rate: float | None) -> str:
+    """Why nodes are scored by their capacity type alone; empty where their load counts."""
+    if rate is None:
+        return "no node's load is known, so only the capacity type is scored"
+    if rate < LEAST_MATCHED:
+        # Never rounded up to what would suffice.
+        told = f"{int(rate * 100)} % of load series lead to a node, fewer than {LEAST_MATCHED * 100:.0f} %"
+        return f"{told}, so only the capacity type is scored"
+    return ""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from webhook.core.model import Bound, CapacityType, Estimate, Node
+from webhook.core.nodejoin import LEAST_MATCHED
 from webhook.core.policy import BalancePolicy
 from webhook.core.snapshot import Snapshot
 
@@ -25,8 +26,6 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Rows = NDArray[np.int32]
 CPU, MEMORY = 0, 1
-LEAST_MATCHED = 0.9
-"""Below this share of load series that lead to a node, the rest is too likely to be led to the wrong one."""
 TOP = 10
 """The largest score that a scheduler takes from an extender (MaxExtenderPriority)."""
 

@@ -21,6 +21,7 @@ import msgspec
 
 from webhook.core import budget, consent, rules, spotpool
 from webhook.core.model import (
+    Bound,
     ControllerRef,
     Memory,
     Namespace,
@@ -86,6 +87,7 @@ def redact(snapshot: Snapshot, secret: bytes) -> Snapshot:
         nodes=[redactor.node(node) for node in snapshot.nodes.values()],
         namespaces=[redactor.value_of(namespace) for namespace in snapshot.namespaces.values()],
         workloads=[redactor.workload(workload) for workload in snapshot.workloads.values()],
+        bound=[redactor.value_of(pod) for pod in snapshot.bound.values()],
     )
 
 
@@ -329,7 +331,11 @@ _TEXT: dict[tuple[type, str], Callable[[Redactor, Any], object]] = {
     (Toleration, "effect"): _EFFECTS,
     (Platform, "os"): Redactor.word,
     (Platform, "architecture"): Redactor.word,
-    (NodeLoad, "source"): _one_of(("node-exporter", "cadvisor")),
+    (NodeLoad, "source"): _one_of(("node-exporter", "cadvisor", "cadvisor-containers")),
+    (NodeLoad, "namespaces"): lambda r, used: {r.namespace(name): use for name, use in used.items()},
+    (Bound, "uid"): Redactor.name,
+    (Bound, "node"): Redactor.name,
+    (Bound, "namespace"): Redactor.namespace,
     (Namespace, "name"): Redactor.namespace,
     (Namespace, "annotations"): Redactor.annotations,
     (Namespace, "labels"): Redactor.annotations,

@@ -66,7 +66,10 @@ class Finding(Value, frozen=True, omit_defaults=False):
 
 
 class QueryUse(Value, frozen=True, omit_defaults=False):
-    """A query that will be asked. ``own`` where the configuration wrote it; ``missing`` are metrics nobody serves."""
+    """A query that will be asked. ``own`` where the configuration wrote it; ``missing`` are metrics nobody serves.
+
+    ``for_nodes``: it asks for load, of nodes or pods, and no evidence hangs on it.
+    """
 
     name: str
     text: str

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from webhook.core.nodejoin import Join, KnownNodes, known_nodes, node_of
+from webhook.core.nodejoin import Join, KnownNodes, known_nodes, match_rate, node_of, why_blind
 from webhook.core.selftest import (
     CLUSTER_LABELS,
     REPLICA_LABELS,
@@ -394,13 +394,16 @@ def _nodes(view: _View) -> Iterator[Finding]:
             "node load is the sum of pods: what runs outside of them is not seen",
             'install node-exporter, or keep the series with id="/" of cAdvisor',
         )
+    blind = why_blind(match_rate((source.series, source.joined) for source in view.sources))
     for source in (exporter, roots):
         if source.joined < _GOOD_SHARE * source.series:
+            told = f"{source.series - source.joined} of {source.series} series of {source.source} lead to no node"
             yield _finding(
                 Code.NODE_JOIN,
                 Severity.WARNING,
-                f"{source.series - source.joined} of {source.series} series of {source.source} lead to no node",
-                "give them a node label (attachMetadata.node in a ServiceMonitor), or scrape by the node's address",
+                f"{told}; {blind}" if blind else told,
+                "give them a node label (attachMetadata.node in a ServiceMonitor), or scrape by the node's address; "
+                "of machines that are no nodes, keep the series out by prometheus.jobs",
                 subject=source.source,
             )
 

@@ -19,7 +19,8 @@ class Meta(Value, frozen=True, omit_defaults=False):
 
     ``alarm`` is why nobody turns to spot at present.
 
-    ``load_match_rate`` is the share of load series that led to a node, None without node load.
+    ``load_match_rate`` is the share of load series that led to a node, None without node load. ``bound_left_out`` are
+    pods that would be ``bound`` too, and are too many.
 
     ``versions`` names the parts that it was taken from, for a file that is to be replayed.
     """
@@ -30,6 +31,7 @@ class Meta(Value, frozen=True, omit_defaults=False):
     book_heartbeat: datetime | None = None
     alarm: Alarm | None = None
     load_match_rate: float | None = None
+    bound_left_out: int = 0
     policy: Policy = Policy()
     source: str = ""
     versions: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from webhook.core.census import Census, PodFact
@@ -144,18 +145,37 @@ class WorkloadUsage(Value, frozen=True):
 
 
 class NodeSample(Value, frozen=True):
+    """One node's means over the balance window before ``sampled_at``, and the deviations around them."""
+
     node: str
     cpu_cores: float
     memory_bytes: float
     sampled_at: datetime
     source: str
+    cpu_deviation_cores: float = 0.0
+    memory_deviation_bytes: float = 0.0
 
 
 class NodeUsage(Value, frozen=True):
-    """``match_rate`` is the share of series that could be joined to a node, 0..1."""
+    """``match_rate`` is the share of series that lead to a node, 0..1, of the sources that loads come from.
+
+    None where no series was there at all.
+    """
 
     nodes: tuple[NodeSample, ...] = ()
-    match_rate: float = 0.0
+    match_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PodsUse:
+    """(cores, bytes) by (namespace, pod): means over the balance window before ``evaluated_at``.
+
+    A pod that ran for a part of the window has that part of its CPU, and the whole of its memory. One that has no value
+    of either is not among them. Plain tuples, because there are tens of thousands, each poll anew.
+    """
+
+    evaluated_at: datetime
+    pods: Mapping[tuple[str, str], tuple[float, float]]
 
 
 _SEVERAL = 3

@@ -30,6 +30,7 @@ from webhook.core.book import Book
 from webhook.core.learning import has_given_up
 from webhook.core.model import CapacityType, Side
 from webhook.core.moves import Outcome
+from webhook.core.nodejoin import why_blind
 from webhook.core.sanity import Alarm, Sanity
 from webhook.core.selftest import Code, SelfTest
 from webhook.core.shares import over_share
@@ -153,6 +154,10 @@ def _world(snapshot: Snapshot) -> dict[str, Any]:
         "nodes": {kind.value: sum(n.capacity_type is kind for n in nodes) for kind in CapacityType},
         "readyNodes": sum(n.ready for n in nodes),
         "nodesWithLoad": sum(n.load is not None for n in nodes),
+        "loadMatchRate": meta.load_match_rate,
+        "scoredByTypeAlone": why_blind(meta.load_match_rate),
+        "podsNotMeasuredYet": len(snapshot.bound),
+        "podsNotMeasuredLeftOut": meta.bound_left_out,
     }
 
 
@@ -173,7 +178,7 @@ class _Metrics(Collector):
         writes.add_metric([], status.writes)
         yield writes
         problems = GaugeMetricFamily("spot_balancer_sync_problem", "1 where a part has a problem.", labels=["part"])
-        for part in ("cluster", "policy", "snapshot", "usage"):
+        for part in ("cluster", "podUse", "policy", "snapshot", "usage"):
             problems.add_metric([part], part in status.problems)
         yield problems
         yield from _finding_metrics(status.self_test, now)
@@ -245,6 +250,12 @@ def snapshot_metrics(snapshot: Snapshot, now: datetime) -> Iterator[Metric]:
     for kind in CapacityType:
         nodes.add_metric([kind.value], sum(n.capacity_type is kind for n in snapshot.nodes.values()))
     yield nodes
+    with_load = sum(node.load is not None for node in snapshot.nodes.values())
+    yield _gauge("sync_nodes_with_load", "Nodes whose load is known, however old.", with_load)
+    if snapshot.meta.load_match_rate is not None:
+        text = "Share of load series that lead to a node; below 0.9 only the capacity type is scored."
+        yield _gauge("load_match_rate", text, snapshot.meta.load_match_rate)
+    yield _gauge("pods_not_measured_yet", "Pods that their node's load does not hold whole yet.", len(snapshot.bound))
     yield _gauge("sync_workloads", "Workloads in the snapshot.", len(snapshot.workloads))
     over = over_share(snapshot).values()
     yield _gauge("pods_over_max_spot", "Pods on spot beyond their workload's max-spot.", sum(over))

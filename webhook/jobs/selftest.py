@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-from webhook.core.policy import IdlePolicy
+from webhook.core.policy import Policy
 from webhook.core.selftest import Finding, SelfTest, Severity, changes
 from webhook.ports import Clock, UsageProbe
 
@@ -16,7 +16,7 @@ _LEVELS: Mapping[Severity, int] = {
 }
 
 
-def probe_and_tell(probe: UsageProbe, policy: IdlePolicy, clock: Clock, *, last: SelfTest | None = None) -> SelfTest:
+def probe_and_tell(probe: UsageProbe, policy: Policy, clock: Clock, *, last: SelfTest | None = None) -> SelfTest:
     """Test once, and log what is not as it was at the ``last`` time."""
     found = probe.self_test(policy, now=clock())
     new, gone = changes(last, found)
@@ -27,7 +27,7 @@ def probe_and_tell(probe: UsageProbe, policy: IdlePolicy, clock: Clock, *, last:
     return found
 
 
-def probe_and_warn(probe: UsageProbe, policy: IdlePolicy, clock: Clock) -> SelfTest:
+def probe_and_warn(probe: UsageProbe, policy: Policy, clock: Clock) -> SelfTest:
     """Test once, and log only what is wrong: for a process that starts every minute."""
     found = probe.self_test(policy, now=clock())
     for finding in found.findings:

@@ -34,12 +34,13 @@ from typing import Protocol
 import msgspec
 
 from webhook import __version__
-from webhook.core import inventory, rules
+from webhook.core import inventory, load, owners
 from webhook.core.book import Book
+from webhook.core.census import Census
 from webhook.core.policy import Policy
 from webhook.core.selftest import SelfTest
 from webhook.core.snapshot import Snapshot
-from webhook.core.usage import NodeUsage
+from webhook.core.usage import NodeUsage, PodsUse
 from webhook.errors import ClusterError, ConfigurationError, InputError, SnapshotError, UsageUnavailable
 from webhook.jobs.selftest import probe_and_tell
 from webhook.ports import Clock, ClusterReader, SnapshotWriter, UsageProbe, UsageSource, VerdictBook
@@ -85,6 +86,8 @@ class SyncSettings:
     """The snapshot's meta is written at least this often, so that its age tells a dead sync from a quiet cluster."""
     load_seconds: float = 15.0
     """Node load changes no faster than Prometheus scrapes it."""
+    pods_seconds: float = 60.0
+    """What pods use tells of their like, which changes with roll-outs and hardly by the minute."""
     policy_seconds: float = 5.0
     """A mounted ConfigMap takes up to a minute to change; five seconds more cost nothing."""
     self_test_seconds: float = 600.0
@@ -125,7 +128,7 @@ class SyncStatus:
         self.self_test: SelfTest | None = None
         """The last one; None before the first, and for ever where there is no Prometheus to test."""
         self.problems: dict[str, str] = {}
-        """By part: cluster, usage, policy, snapshot. Empty when all is well."""
+        """By part: cluster, usage, podUse, policy, snapshot. Empty when all is well."""
         self._lock = threading.Lock()
 
     def trouble(self, part: str, message: str) -> None:
@@ -168,8 +171,12 @@ class Sync:
         self._policy = deps.load_policy()
         self._policy_at = deps.clock()
         self._load: NodeUsage | None = None
+        self._pods: PodsUse | None = None
+        self._measured = load.NOTHING
+        self._measured_by: NodeUsage | PodsUse | None = None
         self._history = inventory.recall(deps.previous) if deps.previous else inventory.History()
         self._seen: tuple[object, ...] = ()
+        self._left_out = False
 
     def look(self) -> bool:
         """Look once; whether a snapshot was written."""
@@ -189,19 +196,29 @@ class Sync:
         if self._deps.usage is None:
             return
         try:
-            self._load = self._deps.usage.node_usage(self._policy.idle)
+            self._load = self._deps.usage.node_usage(self._policy)
         except UsageUnavailable as exc:
             self._status.trouble("usage", str(exc))
         else:
             self._status.well("usage")
 
+    def poll_pods(self) -> float:
+        """Ask once what pods use; without an answer the last one stays. Return how many seconds to wait."""
+        if self._deps.usage is None:
+            return self._settings.pods_seconds
+        try:
+            self._pods = self._deps.usage.pod_use(self._policy)
+        except UsageUnavailable as exc:
+            self._status.trouble("podUse", str(exc))
+            return self._settings.load_seconds
+        self._status.well("podUse")
+        return self._settings.pods_seconds
+
     def test_usage(self) -> float:
         """Test Prometheus once and keep what was found; return how many seconds to wait before the next one."""
         if self._deps.probe is None:
             return self._settings.self_test_seconds
-        found = probe_and_tell(
-            self._deps.probe, rules.every_signal(self._policy), self._deps.clock, last=self._status.self_test
-        )
+        found = probe_and_tell(self._deps.probe, self._policy, self._deps.clock, last=self._status.self_test)
         self._status.self_test = found
         return self._settings.self_test_seconds if found.reached else self._settings.self_test_again_seconds
 
@@ -209,8 +226,8 @@ class Sync:
         deps = self._deps
         if not (deps.cluster.synced and deps.book.synced):
             return False
-        load = self._load
-        seen = (deps.cluster.generation, deps.book.generation, load, self._policy)
+        node_usage = self._load
+        seen = (deps.cluster.generation, deps.book.generation, node_usage, self._policy)
         due = _is_due(self._status.written_at, now, self._settings.meta_seconds)
         if seen == self._seen and not due:
             return False
@@ -221,14 +238,32 @@ class Sync:
             book,
             self._policy,
             history=self._history,
-            node_usage=load,
+            node_usage=node_usage,
+            measured=self._measure(census, node_usage),
             source=self._settings.source,
             versions=_versions(census.server_version, deps.versions),
         )
         deps.snapshots.write(snapshot)
+        self._note_left_out(snapshot.meta.bound_left_out)
         self._seen = seen
         self._show(snapshot, book, missing=census.missing, now=now)
         return True
+
+    def _measure(self, census: Census, node_usage: NodeUsage | None) -> load.Measured:
+        """Join pods' use anew with each new node load, and not with each change of the cluster.
+
+        What namespaces use stands beside the node's load, and both parts together are megabytes: they change in step.
+        """
+        by = node_usage or self._pods
+        if self._pods is not None and by is not self._measured_by:
+            self._measured = load.measure(census, self._pods, owners.resolve(census), self._policy.balance)
+            self._measured_by = by
+        return self._measured
+
+    def _note_left_out(self, count: int) -> None:
+        if count and not self._left_out:
+            log.warning("more pods began than are counted one by one; the eldest are left out", extra={"pods": count})
+        self._left_out = count > 0
 
     def _show(self, snapshot: Snapshot, book: Book, *, missing: tuple[str, ...], now: datetime) -> None:
         status = self._status
@@ -265,7 +300,7 @@ def capture(  # noqa: PLR0913 - all that a capture is made of, by name
     """Read everything once, for `snapshot` and for `explain` from a cluster. Raises ClusterError.
 
     ``capture(Cluster(api, clock), ConfigMapBook(api, namespace, name), policy, now=now, usage=Prometheus(settings))``.
-    ``now`` becomes the snapshot's own now. Without Prometheus' answer it has no node load. ``keeps_census``: moves are to
+    ``now`` becomes the snapshot's own now. Without Prometheus' answer it has no load. ``keeps_census``: moves are to
     be planned from it.
     """
     census = msgspec.structs.replace(cluster.census(), taken_at=now)
@@ -274,6 +309,7 @@ def capture(  # noqa: PLR0913 - all that a capture is made of, by name
         book.read(),
         policy,
         node_usage=_node_usage(usage, policy),
+        measured=_measured(usage, policy, census),
         source="capture",
         versions=_versions(census.server_version, versions or {}),
         keeps_census=keeps_census,
@@ -284,10 +320,20 @@ def _node_usage(usage: UsageSource | None, policy: Policy) -> NodeUsage | None:
     if usage is None:
         return None
     try:
-        return usage.node_usage(policy.idle)
+        return usage.node_usage(policy)
     except UsageUnavailable as exc:
         log.warning("captured without node load", extra={"code": exc.code, "why": str(exc)})
         return None
+
+
+def _measured(usage: UsageSource | None, policy: Policy, census: Census) -> load.Measured:
+    if usage is None:
+        return load.NOTHING
+    try:
+        return load.measure(census, usage.pod_use(policy), owners.resolve(census), policy.balance)
+    except UsageUnavailable as exc:
+        log.warning("captured without what pods use", extra={"code": exc.code, "why": str(exc)})
+        return load.NOTHING
 
 
 def _versions(server_version: str, more: Mapping[str, str]) -> dict[str, str]:
@@ -321,6 +367,7 @@ def _polling(sync: Sync, settings: SyncSettings, stop: Stop) -> Iterator[None]:
 
     for name, once, pause in (
         ("node-load", poll, settings.load_seconds),
+        ("pod-use", sync.poll_pods, settings.load_seconds),
         ("self-test", sync.test_usage, settings.self_test_again_seconds),
     ):
         threading.Thread(target=repeat, args=(name, once, pause), name=name, daemon=True).start()

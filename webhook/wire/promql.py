@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
-from webhook.core.policy import IdlePolicy
+from webhook.core.policy import BalancePolicy, IdlePolicy
 from webhook.core.readings import leave_range, reach, seen_range, startup
 from webhook.wire import promql_text
 
@@ -153,30 +153,57 @@ SWEEP: dict[str, Template] = {
 }
 """The instant queries of one sweep by name; all but ``toldPoints`` return vectors over namespace and pod."""
 
-_BUSY = 'node_cpu_seconds_total{mode!~"idle|iowait|steal|guest|guest_nice"}[$rateWindow]'
+_NODE_CPU = "node_cpu_seconds_total"
+_BUSY = f'{_NODE_CPU}{{mode!~"idle|iowait|steal|guest|guest_nice"}}'
+# What is idle swings as what is busy does, and is one series for each CPU instead of ten.
+_RESTING = f'{_NODE_CPU}{{mode="idle"}}'
+_AVAILABLE = "node_memory_MemAvailable_bytes"
+_ROOT_CPU = 'container_cpu_usage_seconds_total{id="/"}'
+_ROOT_MEMORY = 'container_memory_working_set_bytes{id="/"}'
 _WORKING = 'container_memory_working_set_bytes{pod!="",container!="",container!="POD"}'
 _BY_CPU = "sum by (node, instance) (max by (node, instance, cpu, mode)"
-_BY_CONTAINER = "sum by (node) (max by (node, namespace, pod, container)"
+_BY_NODE = "max by (node, instance)"
+_BY_CONTAINER = "sum by (node, instance) (max by (node, instance, namespace, pod, container)"
+_BY_POD = "sum by (namespace, pod) (max by (namespace, pod, container)"
+_SPREAD = "[$spreadWindow:$step]"
 _INSTANCE = ("node|instance",)
 
+# Means are over $loadWindow, so that a pod that started within it is in them by the part of it that it ran for.
+# Deviations are of rates over $rateWindow at every $step of $spreadWindow, which is three times as long: within one
+# window all rates overlap and hardly differ, and what is asked is how far the next window may be from this one.
+# Memory that is available deviates as memory in use does, because the total stays.
 NODES: dict[str, Template] = {
     "nodes": Template("max by (node, internal_ip) (kube_node_info)", ("node",)),
-    "exporterCpu": Template(f"{_BY_CPU} (rate({_BUSY})))", _INSTANCE),
+    "exporterCpu": Template(f"{_BY_CPU} (rate({_BUSY}[$loadWindow])))", _INSTANCE),
+    "exporterCpuSpread": Template(
+        f"stddev_over_time(({_BY_CPU} (rate({_RESTING}[$rateWindow])))){_SPREAD})", _INSTANCE
+    ),
     "exporterMemory": Template(
-        "max by (node, instance) (node_memory_MemTotal_bytes - node_memory_MemAvailable_bytes)", _INSTANCE
+        f"{_BY_NODE} (node_memory_MemTotal_bytes - avg_over_time({_AVAILABLE}[$loadWindow]))", _INSTANCE
     ),
-    "exporterTime": Template("max by (node, instance) (timestamp(node_memory_MemAvailable_bytes))", _INSTANCE),
-    "rootCpu": Template(
-        'max by (node, instance) (rate(container_cpu_usage_seconds_total{id="/"}[$rateWindow]))', _INSTANCE
+    "exporterMemorySpread": Template(f"{_BY_NODE} (stddev_over_time({_AVAILABLE}[$spreadWindow]))", _INSTANCE),
+    "exporterTime": Template(f"{_BY_NODE} (timestamp({_AVAILABLE}))", _INSTANCE),
+    "rootCpu": Template(f"{_BY_NODE} (rate({_ROOT_CPU}[$loadWindow]))", _INSTANCE),
+    "rootCpuSpread": Template(f"stddev_over_time(({_BY_NODE} (rate({_ROOT_CPU}[$rateWindow]))){_SPREAD})", _INSTANCE),
+    "rootMemory": Template(f"{_BY_NODE} (avg_over_time({_ROOT_MEMORY}[$loadWindow]))", _INSTANCE),
+    "rootMemorySpread": Template(f"{_BY_NODE} (stddev_over_time({_ROOT_MEMORY}[$spreadWindow]))", _INSTANCE),
+    "cadvisorTime": Template(f"{_BY_NODE} (timestamp(container_memory_working_set_bytes))", _INSTANCE),
+    "containersCpu": Template(f"{_BY_CONTAINER} (rate({CPU}[$loadWindow])))", _INSTANCE),
+    "containersCpuSpread": Template(
+        f"stddev_over_time(({_BY_CONTAINER} (rate({CPU}[$rateWindow])))){_SPREAD})", _INSTANCE
     ),
-    "rootMemory": Template('max by (node, instance) (container_memory_working_set_bytes{id="/"})', _INSTANCE),
-    "containersCpu": Template(f"{_BY_CONTAINER} (rate({CPU}[$rateWindow])))", ("node",)),
-    "containersMemory": Template(f"{_BY_CONTAINER} ({_WORKING}))", ("node",)),
-    "cadvisorTime": Template("max by (node, instance) (timestamp(container_memory_working_set_bytes))", _INSTANCE),
+    "containersMemory": Template(f"{_BY_CONTAINER} ({_WORKING}))", _INSTANCE),
+    "containersMemorySpread": Template(f"stddev_over_time(({_BY_CONTAINER} ({_WORKING}))){_SPREAD})", _INSTANCE),
 }
 """What nodes use: by node-exporter, and by cAdvisor where that cannot be joined to a node."""
 
-TEMPLATES = SWEEP | NODES
+PODS: dict[str, Template] = {
+    "podCpu": Template(f"{_BY_POD} (rate({CPU}[$loadWindow])))", _POD),
+    "podMemory": Template(f"{_BY_POD} (avg_over_time({_WORKING}[$loadWindow])))", _POD),
+}
+"""What pods use, for what a workload's next pod will use and whose load a node bears."""
+
+TEMPLATES = SWEEP | NODES | PODS
 SOURCES = {"container_": "cadvisor", "kube_": "kubeStateMetrics", "node_": "nodeExporter"}
 """Who serves the metrics that our own queries read, by the beginning of their names."""
 _SOURCE_OF = {
@@ -186,16 +213,32 @@ _SOURCE_OF = {
 }
 MACROS = ("window", "reach", "step", "rateWindow", "leaveWindow", "startup", "seen")
 """Those that every query may use; ``$cluster`` only where a cluster's label is configured."""
+LOAD_MACROS = ("loadWindow", "spreadWindow")
+"""Those that queries of ``NODES`` and ``PODS`` may use besides."""
+SPREAD_WINDOWS = 3
 
 
 def sweep_queries(policy: IdlePolicy, dialect: Dialect = Dialect()) -> dict[str, str]:  # noqa: B008 - frozen
     """The queries of ``SWEEP`` for this policy, an operator's own in the place of ours."""
-    return _written(SWEEP, policy, dialect)
+    return _written(SWEEP, macros(policy, dialect), dialect)
 
 
-def node_queries(policy: IdlePolicy, dialect: Dialect = Dialect()) -> dict[str, str]:  # noqa: B008 - frozen
+def node_queries(
+    policy: IdlePolicy,
+    dialect: Dialect = Dialect(),  # noqa: B008 - frozen
+    balance: BalancePolicy = BalancePolicy(),  # noqa: B008 - frozen
+) -> dict[str, str]:
     """The queries of ``NODES`` likewise."""
-    return _written(NODES, policy, dialect)
+    return _written(NODES, load_macros(policy, balance, dialect), dialect)
+
+
+def pod_queries(
+    policy: IdlePolicy,
+    dialect: Dialect = Dialect(),  # noqa: B008 - frozen
+    balance: BalancePolicy = BalancePolicy(),  # noqa: B008 - frozen
+) -> dict[str, str]:
+    """The queries of ``PODS`` likewise."""
+    return _written(PODS, load_macros(policy, balance, dialect), dialect)
 
 
 def scoped(text: str, dialect: Dialect) -> str:
@@ -211,9 +254,15 @@ def scoped(text: str, dialect: Dialect) -> str:
 
 def own_faults(own: Mapping[str, str], *, clustered: bool) -> list[str]:
     """What is wrong with queries given by name, each as ``.name: found; expected``."""
-    known = dict.fromkeys((*MACROS, "cluster") if clustered else MACROS, "1")
+
+    def known(name: str) -> dict[str, str]:
+        more = () if name in SWEEP else LOAD_MACROS
+        return dict.fromkeys((*MACROS, *more, *(["cluster"] if clustered else [])), "1")
+
     found = [f".{name}: unknown query; {_nearest(name)}" for name in own if name not in TEMPLATES]
-    return found + [f".{name}: {fault}" for name, text in own.items() for fault in promql_text.faults(text, known)]
+    return found + [
+        f".{name}: {fault}" for name, text in own.items() for fault in promql_text.faults(text, known(name))
+    ]
 
 
 def _nearest(name: str) -> str:
@@ -221,8 +270,7 @@ def _nearest(name: str) -> str:
     return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(sorted(TEMPLATES))}"
 
 
-def _written(templates: Mapping[str, Template], policy: IdlePolicy, dialect: Dialect) -> dict[str, str]:
-    known = macros(policy, dialect)
+def _written(templates: Mapping[str, Template], known: Mapping[str, str], dialect: Dialect) -> dict[str, str]:
     texts = {name: dialect.own.get(name, template.text) for name, template in templates.items()}
     return {name: scoped(promql_text.expand(text, known), dialect) for name, text in texts.items()}
 
@@ -238,6 +286,14 @@ def macros(policy: IdlePolicy, dialect: Dialect = Dialect()) -> dict[str, str]: 
         "startup": seconds(startup(policy)),
         "seen": duration(seen_range(policy)),
     } | ({"cluster": dialect.cluster.matcher} if dialect.cluster else {})
+
+
+def load_macros(policy: IdlePolicy, balance: BalancePolicy, dialect: Dialect) -> dict[str, str]:
+    """What macros stand for in queries of nodes and of pods' use."""
+    return macros(policy, dialect) | {
+        "loadWindow": duration(balance.window),
+        "spreadWindow": duration(SPREAD_WINDOWS * balance.window),
+    }
 
 
 def duration(length: timedelta) -> str:

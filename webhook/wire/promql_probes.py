@@ -6,7 +6,7 @@ What they look for is what the sweep's queries read; an operator's own queries b
 from collections.abc import Mapping
 from datetime import timedelta
 
-from webhook.core.policy import CustomSignal, IdlePolicy
+from webhook.core.policy import BalancePolicy, CustomSignal, IdlePolicy
 from webhook.core.selftest import CLUSTER_LABELS, REPLICA_LABELS, RULES, QueryUse
 from webhook.wire import promql, promql_text
 from webhook.wire.promql import CPU, RECEIVED, Dialect
@@ -17,15 +17,20 @@ _RUNNING = 'max by (namespace, pod) (kube_pod_status_phase{phase="Running"} == 1
 _LARGEST_SAMPLE = 5
 
 
-def query_uses(policy: IdlePolicy, dialect: Dialect) -> tuple[QueryUse, ...]:
+def query_uses(
+    policy: IdlePolicy,
+    dialect: Dialect,
+    balance: BalancePolicy = BalancePolicy(),  # noqa: B008 - frozen
+) -> tuple[QueryUse, ...]:
     """Which queries will be asked, in whose words, and what they read and must answer."""
-    texts = promql.sweep_queries(policy, dialect) | promql.node_queries(policy, dialect)
+    load = promql.node_queries(policy, dialect, balance) | promql.pod_queries(policy, dialect, balance)
+    texts = promql.sweep_queries(policy, dialect) | load
     ours = tuple(
         QueryUse(
             name=name,
             text=text,
             own=name in dialect.own,
-            for_nodes=name in promql.NODES,
+            for_nodes=name not in promql.SWEEP,
             metrics=promql_text.metrics(text),
             labels=promql.TEMPLATES[name].labels,
         )
@@ -43,9 +48,13 @@ def _signal_use(signal: CustomSignal, policy: IdlePolicy, dialect: Dialect) -> Q
     )
 
 
-def probe_queries(policy: IdlePolicy, dialect: Dialect) -> dict[str, str]:
+def probe_queries(
+    policy: IdlePolicy,
+    dialect: Dialect,
+    balance: BalancePolicy = BalancePolicy(),  # noqa: B008 - frozen
+) -> dict[str, str]:
     """The probes by name, see ``core.selftest.examine``; an operator's own queries as ``own:<name>``."""
-    uses = query_uses(policy, dialect)
+    uses = query_uses(policy, dialect, balance)
     probes = {name: promql.scoped(text, dialect) for name, text in _probes(policy, uses).items()}
     # Asked of the whole store: other clusters are what it is about.
     labels = dict.fromkeys((*CLUSTER_LABELS, *([dialect.cluster.name] if dialect.cluster else [])))
@@ -70,7 +79,7 @@ def _probes(policy: IdlePolicy, uses: tuple[QueryUse, ...]) -> Mapping[str, str]
         "nodes": "max by (node, internal_ip) (kube_node_info)",
         "exporterNodes": "count by (node, instance) (node_memory_MemAvailable_bytes)",
         "rootNodes": 'count by (node, instance) (container_cpu_usage_seconds_total{id="/"})',
-        "containerNodes": f"count by (node) ({CPU})",
+        "containerNodes": f"count by (node, instance) ({CPU})",
     }
 
 

@@ -1,0 +1,122 @@
+"""Node load and pods' use from Prometheus' answers: the best source that knows all, and no zero for what is missing."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.adapters.test_usage import NOW, serving, vector, whole
+from webhook.adapters.usage import Prometheus, PrometheusSettings, nodes_of
+from webhook.adapters.usage_pods import pods_use
+from webhook.core.policy import Policy
+from webhook.errors import UsageUnavailable
+from webhook.wire.prometheus import Row, Vector
+from webhook.wire.promql import NODES
+
+AT = NOW.timestamp()
+BY_NODE, BY_ADDRESS = {"node": "n1"}, {"instance": "10.0.0.1:9100"}
+
+
+def one(labels, value):
+    return Vector((Row(labels, value),), 0)
+
+
+def answers(**changes):
+    """One node that root cgroups tell of, by its label."""
+    found = dict.fromkeys(NODES, Vector((), 0)) | {
+        "nodes": one({"node": "n1", "internal_ip": "10.0.0.1"}, 1.0),
+        "rootCpu": one(BY_NODE, 2.0),
+        "rootCpuSpread": one(BY_NODE, 0.5),
+        "rootMemory": one(BY_NODE, 4e9),
+        "rootMemorySpread": one(BY_NODE, 1e8),
+        "cadvisorTime": one(BY_NODE, AT),
+    }
+    return found | changes
+
+
+EXPORTER = {
+    "exporterCpu": one(BY_ADDRESS, 2.5),
+    "exporterCpuSpread": one(BY_ADDRESS, 0.6),
+    "exporterMemory": one(BY_ADDRESS, 5e9),
+    "exporterMemorySpread": one(BY_ADDRESS, 2e8),
+    "exporterTime": one(BY_ADDRESS, AT - 7),
+}
+
+
+def test_a_node_is_told_with_mean_and_deviation_of_both():
+    (sample,) = nodes_of(answers()).nodes
+    assert (sample.cpu_cores, sample.cpu_deviation_cores) == (2.0, 0.5)
+    assert (sample.memory_bytes, sample.memory_deviation_bytes) == (4e9, 1e8)
+    assert (sample.source, sample.sampled_at) == ("cadvisor", NOW)
+
+
+def test_node_exporter_comes_first_and_is_led_by_address():
+    found = nodes_of(answers(**EXPORTER))
+    (sample,) = found.nodes
+    assert (sample.source, sample.cpu_cores, sample.cpu_deviation_cores) == ("node-exporter", 2.5, 0.6)
+    assert sample.sampled_at == NOW - timedelta(seconds=7)
+    assert found.match_rate == 1.0
+
+
+@pytest.mark.parametrize("name", EXPORTER)
+def test_a_source_that_lacks_one_figure_of_a_node_does_not_tell_of_it(name):
+    (sample,) = nodes_of(answers(**(EXPORTER | {name: Vector((), 1)}))).nodes
+    assert sample.source == "cadvisor"
+
+
+@pytest.mark.parametrize("name", [name for name in answers() if name.startswith(("root", "cadvisor"))])
+def test_without_a_figure_there_is_no_load_and_never_a_zero(name):
+    assert nodes_of(answers(**{name: Vector((), 1)})).nodes == ()
+
+
+def test_no_series_is_no_rate_and_series_that_lead_nowhere_are_zero():
+    nothing = dict.fromkeys(NODES, Vector((), 0))
+    assert nodes_of(nothing).match_rate is None
+    assert nodes_of(nothing | EXPORTER).match_rate == 0.0
+    assert nodes_of(answers(**(EXPORTER | {"nodes": Vector((), 0)}))).match_rate == 1.0
+
+
+def test_of_two_series_of_one_node_the_larger_counts():
+    twice = Vector((Row(BY_NODE, 2.0), Row({"instance": "n1"}, 3.0)), 0)
+    (sample,) = nodes_of(answers(rootCpu=twice)).nodes
+    assert sample.cpu_cores == 3.0
+
+
+def test_a_pod_has_both_figures_or_none():
+    a, b = {"namespace": "shop", "pod": "a"}, {"namespace": "shop", "pod": "b"}
+    cpu = Vector((Row(a, 0.1), Row(b, 0.2), Row({"pod": "c"}, 9.0)), 0)
+    assert pods_use(cpu, one(a, 1e8)) == {("shop", "a"): (0.1, 1e8)}
+
+
+def test_the_sums_of_containers_are_asked_for_only_where_a_node_is_not_known_without_them():
+    nodes = ["n1"]
+
+    def told(query):
+        if query == "time()":
+            return whole(query)
+        if "kube_node_info" in query:
+            return vector(*(({"node": name}, 1) for name in nodes))
+        return vector() if "node_" in query or 'pod!=""' in query else vector((BY_NODE, 1.0))
+
+    with serving() as stub:
+        stub.answer = told
+        source = Prometheus(PrometheusSettings(url=stub.url))
+        for count in (12, 16):
+            stub.asked.clear()
+            assert [sample.node for sample in source.node_usage(Policy()).nodes] == ["n1"]
+            assert len(stub.queries()) == count
+            nodes.append("n2")
+        source.close()
+
+
+def test_pods_use_is_two_queries_and_an_error_is_none_of_them_zero():
+    with serving() as stub:
+        source = Prometheus(PrometheusSettings(url=stub.url))
+        found = source.pod_use(Policy())
+        assert found.evaluated_at == NOW
+        assert list(found.pods.values()) == [(0.001, 0.001)]
+        assert len(stub.queries()) == 3
+        stub.answer = lambda query: whole(query) if query == "time()" else {"status": "error", "error": "no"}
+        for ask in (source.pod_use, source.node_usage):
+            with pytest.raises(UsageUnavailable):
+                ask(Policy())
+        source.close()

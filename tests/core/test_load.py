@@ -1,0 +1,183 @@
+"""Measured use joined with the cluster: who counts where, and what no window holds yet."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import NOW
+from tests.core.test_owners import key, pod, ref
+from webhook.core import load
+from webhook.core.census import Census, NodeFact
+from webhook.core.load import Measured, measure, recent, rounded
+from webhook.core.model import Estimate, PodUse, Resources, UseRatio
+from webhook.core.policy import BalancePolicy
+from webhook.core.usage import NodeSample, PodsUse
+
+POLICY = BalancePolicy()
+OLD, YOUNG = NOW - timedelta(hours=1), NOW - timedelta(minutes=2)
+WEB, DB = key("Deployment", "web"), key("StatefulSet", "db")
+OWNERS = {("shop", "ReplicaSet", "web-1"): WEB, ("shop", "StatefulSet", "db"): DB}
+ASKED = Resources(cpu_cores=0.1, memory_bytes=1e8)
+
+
+def running(name, owner="web-1", **fields):
+    facts = {
+        "phase": "Running",
+        "ready": True,
+        "node_name": "n1",
+        "started_at": OLD,
+        "ready_at": OLD,
+        "requests": ASKED,
+    }
+    controller = ref("ReplicaSet", owner) if owner else None
+    return msgspec.structs.replace(pod(name, controller), **(facts | fields))
+
+
+def world(*pods, at=NOW):
+    return Census(taken_at=at, nodes=(NodeFact(name="n1"), NodeFact(name="n2")), pods=pods)
+
+
+def use(**pods):
+    return PodsUse(NOW, {("shop", name.replace("_", "-")): used for name, used in pods.items()})
+
+
+def sample(node="n1", age=timedelta(0)):
+    return {node: NodeSample(node=node, cpu_cores=1, memory_bytes=1, sampled_at=NOW - age, source="test")}
+
+
+def test_siblings_tell_what_one_of_them_uses_and_a_namespace_what_it_uses_of_its_requests():
+    found = measure(world(running("a"), running("b"), running("c")), use(a=(0.1, 1e8), b=(0.3, 3e8)), OWNERS, POLICY)
+    told = found.workloads[WEB]
+    assert (told.cpu_cores, told.memory_bytes, told.pods) == (0.2, 2e8, 2)
+    assert told.cpu_deviation_cores == pytest.approx(0.14)
+    assert found.ratios == {"shop": UseRatio(cpu=2.0, memory=2.0)}
+    assert found.on_nodes == {"n1": {"shop": Resources(cpu_cores=0.4, memory_bytes=4e8)}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"started_at": YOUNG},
+        {"ready_at": YOUNG},
+        {"started_at": None},
+        {"ready": False},
+        {"deleting": True},
+        {"phase": "Succeeded"},
+        {"node_name": ""},
+    ],
+    ids=["began within the window", "became ready within it", "no start", "not ready", "going", "ended", "no node"],
+)
+def test_who_was_not_up_for_the_whole_window_tells_nothing_of_its_like(fields):
+    found = measure(world(running("a", **fields)), use(a=(0.5, 1e8)), OWNERS, POLICY)
+    assert (found.workloads, found.ratios) == ({}, {})
+
+
+def test_on_its_node_a_young_pod_counts_by_the_part_of_the_window_that_it_ran_for():
+    found = measure(world(running("a", started_at=YOUNG)), use(a=(0.1, 1e8)), OWNERS, POLICY)
+    assert found.on_nodes["n1"]["shop"] == Resources(cpu_cores=0.1, memory_bytes=4e7)
+
+
+def test_what_was_not_measured_is_not_zero():
+    found = measure(world(running("a"), running("b")), use(a=(0.2, 1e8)), OWNERS, POLICY)
+    assert found.workloads[WEB].cpu_cores == 0.2
+    assert measure(world(running("a")), use(), OWNERS, POLICY) == ({}, {}, {})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_what_cannot_be_a_measurement_is_none(value):
+    assert measure(world(running("a")), use(a=(value, 1.0)), OWNERS, POLICY) == ({}, {}, {})
+    assert measure(world(running("a")), use(a=(1.0, value)), OWNERS, POLICY) == ({}, {}, {})
+
+
+def test_the_ratio_is_of_those_that_request_each_resource_by_itself():
+    none, half = Resources(), Resources(cpu_cores=0.2)
+    pods = (running("a", requests=none), running("b", requests=half))
+    found = measure(world(*pods), use(a=(9.0, 9e9), b=(0.1, 1e8)), OWNERS, POLICY)
+    assert found.ratios == {"shop": UseRatio(cpu=0.5)}
+    assert measure(world(running("a", requests=none)), use(a=(9.0, 9e9)), OWNERS, POLICY).ratios == {}
+
+
+def test_a_pod_of_nobody_counts_on_its_node_and_in_its_namespace():
+    found = measure(world(running("a", owner=None)), use(a=(0.1, 1e8)), OWNERS, POLICY)
+    assert found.workloads == {}
+    assert found.ratios
+    assert found.on_nodes
+
+
+numbers = st.floats(0, 100, allow_nan=False)
+amounts = st.tuples(numbers, numbers)
+
+
+@given(st.lists(st.tuples(amounts, amounts, st.sampled_from(["n1", "n2"])), max_size=8), st.randoms())
+def test_the_order_of_pods_does_not_show_in_a_single_bit(given_pods, random):
+    pods = [
+        running(f"p{number}", requests=Resources(cpu_cores=asked[0], memory_bytes=asked[1]), node_name=node)
+        for number, (_, asked, node) in enumerate(given_pods)
+    ]
+    used = PodsUse(NOW, {("shop", f"p{number}"): told for number, (told, _, _) in enumerate(given_pods)})
+    one = measure(world(*pods), used, OWNERS, POLICY)
+    random.shuffle(pods)
+    other = measure(world(*pods), used, OWNERS, POLICY)
+    assert one == other
+    assert recent(world(*pods), {}, one, OWNERS, POLICY) == recent(world(*reversed(pods)), {}, one, OWNERS, POLICY)
+
+
+@given(st.lists(amounts, min_size=1, max_size=8))
+def test_the_parts_of_namespaces_make_up_what_was_measured(told):
+    pods = [msgspec.structs.replace(running(f"p{n}"), namespace=f"ns-{n % 3}") for n in range(len(told))]
+    used = PodsUse(NOW, {(p.namespace, p.name): one for p, one in zip(pods, told, strict=True)})
+    parts = measure(world(*pods), used, {}, POLICY).on_nodes["n1"]
+    assert sum(part.cpu_cores for part in parts.values()) == pytest.approx(sum(cpu for cpu, _ in told), rel=0.01)
+    assert list(parts) == sorted(parts)
+
+
+@given(st.floats(0, 1e15, allow_nan=False), st.integers(1, 4))
+def test_rounding_keeps_the_value_to_its_digits_and_happens_once(value, digits):
+    once = rounded(value, digits)
+    assert once == pytest.approx(value, rel=0.51 * 10 ** (1 - digits))
+    assert rounded(once, digits) == once
+
+
+# --- not measured yet
+
+
+def uids(found):
+    return [pod.uid for pod in found.pods]
+
+
+def test_pods_count_until_the_window_of_their_node_holds_them_whole():
+    pods = (
+        running("held", started_at=NOW - timedelta(minutes=5)),
+        running("nearly", started_at=NOW - timedelta(minutes=5) + timedelta(seconds=1)),
+        running("bound", started_at=None, phase="Pending"),
+        running("nowhere", node_name="", started_at=None),
+        running("going", started_at=YOUNG, deleting=True),
+        running("ended", started_at=YOUNG, phase="Failed"),
+    )
+    assert uids(recent(world(*pods), sample(), load.NOTHING, OWNERS, POLICY)) == ["uid-bound", "uid-nearly"]
+    assert "uid-held" in uids(recent(world(*pods), sample(age=timedelta(minutes=1)), load.NOTHING, OWNERS, POLICY))
+
+
+def test_a_load_that_is_stale_or_missing_keeps_nobody_for_ever():
+    pods = tuple(running(f"p{m}", started_at=NOW - timedelta(minutes=m)) for m in (1, 9, 11, 60))
+    for samples in ({}, sample(age=timedelta(hours=2))):
+        assert uids(recent(world(*pods), samples, load.NOTHING, OWNERS, POLICY)) == ["uid-p1", "uid-p9"]
+
+
+def test_who_begins_is_expected_by_its_siblings_else_by_its_namespace_else_by_its_requests():
+    own = PodUse(cpu_cores=0.7, memory_bytes=7e8, pods=2)
+    web, other = running("a", started_at=YOUNG), running("b", owner="new-1", started_at=YOUNG)
+    known = Measured({WEB: own}, {"shop": UseRatio(cpu=0.5)}, {})
+    by = {pod.uid: pod.expected for pod in recent(world(web, other), sample(), known, OWNERS, POLICY).pods}
+    assert by["uid-a"] == Estimate(cpu_cores=0.7, memory_bytes=7e8)
+    assert (by["uid-b"].cpu_cores, by["uid-b"].memory_bytes) == (0.05, 1e8)
+
+
+def test_only_so_many_are_kept_the_newest_and_the_others_are_counted():
+    pods = [running(f"p{n}", started_at=NOW - timedelta(seconds=n)) for n in range(1, 6)]
+    pods.append(running("bound", started_at=None))
+    found = recent(world(*pods), sample(), load.NOTHING, OWNERS, POLICY, most=3)
+    assert (uids(found), found.left_out) == (["uid-bound", "uid-p1", "uid-p2"], 3)

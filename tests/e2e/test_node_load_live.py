@@ -1,0 +1,121 @@
+"""Load over what is really scraped: a node's mean and deviation, its namespaces, and what an owner's pods use.
+
+By both ways that a series leads to its node: cAdvisor's label `node`, and a node-exporter's address.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.parts.processes import wait_for
+from tests.parts.prometheus import (
+    PrometheusServer,
+    kube_state_metrics_target,
+    kubelet_target,
+    node_exporter_target,
+)
+from webhook.adapters.cluster import Cluster
+from webhook.adapters.kubeapi import connect
+from webhook.adapters.usage import Prometheus, PrometheusSettings
+from webhook.core.book import Book
+from webhook.core.model import CapacityType, WorkloadKey
+from webhook.core.nodetable import table
+from webhook.core.policy import BalancePolicy, IdlePolicy, Policy
+from webhook.jobs.sync import capture
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("e2e-node-load-live")]
+
+QUICK = Policy(
+    idle=IdlePolicy(rate_window=timedelta(seconds=5), step=timedelta(seconds=1), scrape_interval=timedelta(seconds=1)),
+    balance=BalancePolicy(window=timedelta(seconds=6)),
+)
+CORES = {"nginx-demo": 0.25, "checkout": 0.5}
+CHECKOUT = WorkloadKey("shop", "Deployment", "checkout")
+
+
+class NoBook:
+    def read(self):
+        return Book()
+
+
+@pytest.fixture(scope="module")
+def sources(control_plane, usage_exporter, build_shown, tmp_path_factory):
+    build_shown("prometheus", "promtool")
+    control_plane.node("regular-1")
+    control_plane.namespace("shop")
+    for name, cores in CORES.items():
+        usage_exporter.set_usage("shop", name, cpu_cores=cores, memory_bytes=1e8)
+        control_plane.deployment(name, namespace="shop", replicas=2, cpu="500m")
+    usage_exporter.set_node_usage("regular-1", cpu_cores=0.25, memory_bytes=2e8)
+    cadvisor = kubelet_target(usage_exporter.target)
+    kube = kube_state_metrics_target(control_plane.port("kube-state-metrics"))
+    stacks = {"label": [cadvisor, kube], "address": [cadvisor, kube, node_exporter_target(usage_exporter.target)]}
+    servers = {name: PrometheusServer(tmp_path_factory.mktemp(name), targets) for name, targets in stacks.items()}
+    try:
+        for server in servers.values():
+            server.start()
+        yield {name: Prometheus(PrometheusSettings(url=server.url)) for name, server in servers.items()}
+    finally:
+        for server in servers.values():
+            server.close()
+
+
+def taken(control_plane, source):
+    api = connect(control_plane.admin_kubeconfig, None)
+    now = datetime.now(UTC)
+    return capture(Cluster(api, lambda: now), NoBook(), QUICK, now=now, usage=source)
+
+
+@pytest.mark.parametrize(("stack", "told_by"), [("label", "cadvisor"), ("address", "node-exporter")])
+def test_a_node_is_told_with_mean_deviation_and_the_part_of_each_namespace(control_plane, sources, stack, told_by):
+    def settled():
+        found = taken(control_plane, sources[stack])
+        load = found.nodes["regular-1"].load
+        steady = load and abs(load.cpu_cores - 1.75) < 0.1 and load.cpu_deviation_cores < 0.15
+        return found if steady and load.namespaces.get("shop") and not found.bound else None
+
+    found = wait_for(settled, 90, "the node's load to settle")
+    load = found.nodes["regular-1"].load
+    assert load.source == told_by
+    assert load.memory_bytes == pytest.approx(6e8, rel=0.05)
+    assert load.namespaces["shop"].cpu_cores == pytest.approx(1.5, rel=0.1)
+    assert load.namespaces["shop"].memory_bytes == pytest.approx(4e8, rel=0.05)
+    assert found.meta.load_match_rate == 1.0
+    laid = table(found)
+    assert not laid.is_blind
+    assert laid.mean[0, 0] == pytest.approx(1.75 / 8, rel=0.1)
+
+
+def test_an_owner_is_told_by_its_pods_and_a_namespace_by_its_requests(control_plane, sources):
+    def settled():
+        found = taken(control_plane, sources["label"])
+        use = found.workloads[CHECKOUT].use
+        return found if use and use.pods == 2 and abs(use.cpu_cores - 0.5) < 0.05 else None
+
+    found = wait_for(settled, 90, "the owner's use to settle")
+    assert found.workloads[CHECKOUT].use.memory_bytes == pytest.approx(1e8, rel=0.01)
+    assert found.namespaces["shop"].use_ratio.cpu == pytest.approx(0.75, rel=0.1)
+    assert found.nodes["regular-1"].capacity_type is CapacityType.REGULAR
+
+
+def test_a_node_that_swings_deviates_and_who_just_came_is_expected_as_its_siblings_are(
+    control_plane, sources, usage_exporter
+):
+    usage_exporter.set_node_usage("regular-1", cpu_cores=3.0, memory_bytes=2e8)
+    try:
+
+        def swings():
+            load = taken(control_plane, sources["address"]).nodes["regular-1"].load
+            return load and load.cpu_deviation_cores > 0.5
+
+        assert wait_for(swings, 60, "the deviation to rise")
+    finally:
+        usage_exporter.set_node_usage("regular-1", cpu_cores=0.25, memory_bytes=2e8)
+    control_plane.scale("checkout", 3, namespace="shop")
+
+    def came():
+        return next(iter(taken(control_plane, sources["label"]).bound.values()), None)
+
+    pod = wait_for(came, 60, "the new pod to be bound and not measured yet")
+    assert (pod.node, pod.namespace) == ("regular-1", "shop")
+    assert pod.expected.cpu_cores == pytest.approx(0.5, rel=0.3)

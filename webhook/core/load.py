@@ -1,0 +1,206 @@
+"""What measured use says of workloads, namespaces and nodes, and which pods no measured window holds whole yet.
+
+A pod tells what its workload's pods use only when it was Ready for the whole window: before, its start-up is in the
+mean. On its node it counts from its first sample on, by the part of the window that it ran for::
+
+    held = min(1, (evaluated_at - started_at) / window)
+
+CPU is measured as such a part already, because a counter's growth is spread over the whole window; memory is not.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from math import isfinite
+from typing import NamedTuple
+
+from webhook.core.census import Census, PodFact
+from webhook.core.expectation import expect, pod_use
+from webhook.core.model import Bound, Estimate, Namespace, PodUse, Resources, UseRatio, Workload, WorkloadKey
+from webhook.core.policy import BalancePolicy
+from webhook.core.usage import NodeSample, Owners, PodsUse
+
+MOST_BOUND = 20_000
+"""So many pods that no window holds yet are kept, the newest: more start within minutes only where all starts anew."""
+_LEARNT_DIGITS = 2
+"""What a pod uses is never known better, and an unchanged world shall give unchanged bytes."""
+_MEASURED_DIGITS = 3
+
+
+class Measured(NamedTuple):
+    """What pods' use says, by workload, by namespace, and by node and namespace; the first also of DaemonSets."""
+
+    workloads: Mapping[WorkloadKey, PodUse]
+    ratios: Mapping[str, UseRatio]
+    on_nodes: Mapping[str, dict[str, Resources]]
+
+
+NOTHING = Measured({}, {}, {})
+
+
+class Recent(NamedTuple):
+    """``left_out`` counts those beyond ``MOST_BOUND``, which are the eldest."""
+
+    pods: tuple[Bound, ...]
+    left_out: int = 0
+
+
+def measure(census: Census, use: PodsUse, owners: Owners, policy: BalancePolicy) -> Measured:
+    """Join each pod's use with what the API server knows of it. A pod without a value counts nowhere."""
+    by_workload: defaultdict[WorkloadKey, list[Resources]] = defaultdict(list)
+    by_namespace: defaultdict[str, list[tuple[PodFact, Resources]]] = defaultdict(list)
+    on_nodes: defaultdict[str, dict[str, list[Resources]]] = defaultdict(dict)
+    for pod, used in _joined(census, use):
+        held = _held(pod, use.evaluated_at, policy.window)
+        on_node = Resources(cpu_cores=used.cpu_cores, memory_bytes=used.memory_bytes * held)
+        on_nodes[pod.node_name].setdefault(pod.namespace, []).append(on_node)
+        if not _is_grown(pod, use.evaluated_at, policy.window):
+            continue
+        by_namespace[pod.namespace].append((pod, used))
+        if key := _workload_of(pod, owners):
+            by_workload[key].append(used)
+    return Measured(
+        {key: rounded for key, mine in by_workload.items() if (rounded := _rounded(pod_use(_in_order(mine))))},
+        {name: ratio for name, mine in by_namespace.items() if (ratio := _ratio(mine))},
+        {
+            node: {name: _sum(parts) for name, parts in sorted(namespaces.items())}
+            for node, namespaces in on_nodes.items()
+        },
+    )
+
+
+def _joined(census: Census, use: PodsUse) -> Iterator[tuple[PodFact, Resources]]:
+    """Running pods on a node, with their use. What cannot be a measurement is none."""
+    for pod in census.pods:
+        if pod.phase != "Running" or not pod.node_name:
+            continue
+        found = use.pods.get((pod.namespace, pod.name))
+        if found is not None and all(isfinite(value) and value >= 0 for value in found):
+            yield pod, Resources(cpu_cores=found[0], memory_bytes=found[1])
+
+
+def _held(pod: PodFact, at: datetime, window: timedelta) -> float:
+    if pod.started_at is None:
+        return 0.0
+    return min(1.0, max(0.0, (at - pod.started_at) / window))
+
+
+def _is_grown(pod: PodFact, at: datetime, window: timedelta) -> bool:
+    if not pod.ready or pod.deleting or pod.started_at is None:
+        return False
+    return max(pod.started_at, pod.ready_at or pod.started_at) <= at - window
+
+
+def _workload_of(pod: PodFact, owners: Owners) -> WorkloadKey | None:
+    owner = pod.controller
+    return owners.get((pod.namespace, owner.kind, owner.name)) if owner else None
+
+
+def _in_order(measured: list[Resources]) -> list[Resources]:
+    """Sums of floats hang on their order by the last bit, and that of pods is the API server's."""
+    return sorted(measured, key=lambda one: (one.cpu_cores, one.memory_bytes))
+
+
+def _rounded(use: PodUse | None) -> PodUse | None:
+    if use is None:
+        return None
+    return PodUse(
+        cpu_cores=rounded(use.cpu_cores, _LEARNT_DIGITS),
+        cpu_deviation_cores=rounded(use.cpu_deviation_cores, _LEARNT_DIGITS),
+        memory_bytes=rounded(use.memory_bytes, _LEARNT_DIGITS),
+        memory_deviation_bytes=rounded(use.memory_deviation_bytes, _LEARNT_DIGITS),
+        pods=use.pods,
+    )
+
+
+def rounded(value: float, digits: int) -> float:
+    """To so many significant digits."""
+    return float(f"{value:.{digits}g}")
+
+
+def _ratio(measured: Iterable[tuple[PodFact, Resources]]) -> UseRatio | None:
+    pods = list(measured)
+    cpu = _quotient([(used.cpu_cores, pod.requests.cpu_cores) for pod, used in pods])
+    memory = _quotient([(used.memory_bytes, pod.requests.memory_bytes) for pod, used in pods])
+    return None if cpu is None and memory is None else UseRatio(cpu=cpu, memory=memory)
+
+
+def _quotient(pairs: list[tuple[float, float]]) -> float | None:
+    """Sum of use over sum of requests, of those that request; None where nobody does."""
+    asking = sorted(pair for pair in pairs if pair[1] > 0)
+    requested = sum(request for _, request in asking)
+    return rounded(sum(used for used, _ in asking) / requested, _LEARNT_DIGITS) if requested > 0 else None
+
+
+def _sum(parts: list[Resources]) -> Resources:
+    return Resources(
+        cpu_cores=rounded(sum(sorted(part.cpu_cores for part in parts)), _MEASURED_DIGITS),
+        memory_bytes=rounded(sum(sorted(part.memory_bytes for part in parts)), _MEASURED_DIGITS),
+    )
+
+
+# --- not measured yet
+
+
+def recent(  # noqa: PLR0913 - all that it hangs on, by name
+    census: Census,
+    samples: Mapping[str, NodeSample],
+    measured: Measured,
+    owners: Owners,
+    policy: BalancePolicy,
+    *,
+    most: int = MOST_BOUND,
+) -> Recent:
+    """Pods on a node that do not run yet, or began within the window that its load was measured over.
+
+    A node whose load is stale, or not known, is taken as measured as long ago as a load may be: what began before then
+    changes no score any more.
+    """
+    oldest = census.taken_at - policy.max_age - policy.window
+    since = {node: max(oldest, sample.sampled_at - policy.window) for node, sample in samples.items()}
+    young = [
+        pod
+        for pod in census.pods
+        if pod.node_name
+        and pod.is_active
+        and (pod.started_at is None or pod.started_at > since.get(pod.node_name, oldest))
+    ]
+    left_out = max(0, len(young) - most)
+    if left_out:
+        young.sort(key=_age, reverse=True)
+        del young[most:]
+    expected = _Expected(measured, owners)
+    return Recent(
+        tuple(
+            Bound(
+                uid=pod.uid,
+                node=pod.node_name,
+                namespace=pod.namespace,
+                expected=expected.of(pod),
+                started_at=pod.started_at,
+            )
+            for pod in sorted(young, key=lambda pod: pod.uid)
+        ),
+        left_out,
+    )
+
+
+def _age(pod: PodFact) -> tuple[bool, float, str]:
+    return pod.started_at is None, pod.started_at.timestamp() if pod.started_at else 0.0, pod.uid
+
+
+class _Expected:
+    """What a workload's next pod is expected to use, worked out once for all of its pods that request the same."""
+
+    def __init__(self, measured: Measured, owners: Owners) -> None:
+        self._measured, self._owners = measured, owners
+        self._known: dict[tuple[WorkloadKey | str, float, float], Estimate] = {}
+
+    def of(self, pod: PodFact) -> Estimate:
+        key = _workload_of(pod, self._owners)
+        at = (key or pod.namespace, pod.requests.cpu_cores, pod.requests.memory_bytes)
+        if (found := self._known.get(at)) is None:
+            workload = Workload(key=key, use=self._measured.workloads.get(key)) if key else None
+            namespace = Namespace(name=pod.namespace, use_ratio=self._measured.ratios.get(pod.namespace))
+            found = self._known[at] = expect(workload, namespace, pod.requests).estimate
+        return found
