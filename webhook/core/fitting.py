@@ -86,7 +86,7 @@ class Destination(Value, frozen=True):
     pool: str = ""
 
 
-class _Room(NamedTuple):
+class Room(NamedTuple):
     """What is free on a node, or asked of it: in whole units, so that no order of sums makes a difference."""
 
     cpu_millicores: int
@@ -95,7 +95,7 @@ class _Room(NamedTuple):
     extended: dict[str, int]
     ports: frozenset[int]
 
-    def holds(self, need: "_Room") -> bool:
+    def holds(self, need: "Room") -> bool:
         return (
             need.cpu_millicores <= self.cpu_millicores
             and need.memory_bytes <= self.memory_bytes
@@ -103,8 +103,8 @@ class _Room(NamedTuple):
             and all(amount <= self.extended.get(name, 0) for name, amount in need.extended.items())
         )
 
-    def without(self, need: "_Room") -> "_Room":
-        return _Room(
+    def without(self, need: "Room") -> "Room":
+        return Room(
             self.cpu_millicores - need.cpu_millicores,
             self.memory_bytes - need.memory_bytes,
             self.pods - need.pods,
@@ -127,7 +127,7 @@ class Ground(Value, frozen=True):
     policy: Policy
     workloads: Workloads
     restricted: frozenset[str]
-    rooms: dict[str, _Room]
+    rooms: dict[str, Room]
     order: list[tuple[float, str]]
     tenants: Mapping[WorkloadKey, Mapping[str, int]]
 
@@ -136,15 +136,15 @@ class Ground(Value, frozen=True):
         """Lay it out once for a run; what moves ``in_flight`` were promised, and do not hold yet, is taken."""
         nodes = sorted(census.nodes, key=lambda node: node.name)
         workloads, bound = owners.resolve(census), _bound(census)
-        rooms = {node.name: _free(node, bound[node.name]) for node in nodes}
+        terrain, rooms = Terrain(nodes, policy), {node.name: room_on(node, bound[node.name]) for node in nodes}
         ground = cls(
-            terrain=Terrain(nodes, policy),
+            terrain=terrain,
             bounds=Bounds.of(census.constraints),
             policy=policy,
             workloads=workloads,
             restricted=frozenset(n.name for n in census.namespaces if inventory.TOLERATIONS_WHITELIST in n.annotations),
             rooms=rooms,
-            order=sorted((-_share(rooms[node.name], node), node.name) for node in nodes),
+            order=in_order(terrain, rooms),
             tenants=_tenants(bound, workloads),
         )
         for pod, node in _promised(census, in_flight, workloads):
@@ -287,7 +287,7 @@ class _Ask(Value, frozen=True):
 
     pod: PodFact
     to: Side
-    need: _Room
+    need: Room
     platform: dict[str, str]
     selector: tuple[Requirement, ...]
     terms: Terms | None
@@ -362,17 +362,23 @@ def _promised(census: Census, in_flight: Iterable[InFlight], workloads: Workload
             yield model, move.destination
 
 
-def _need(pod: PodFact) -> _Room:
+def _need(pod: PodFact) -> Room:
     extended = {name: math.ceil(amount) for name, amount in pod.needs.extended}
-    return _Room(*_whole(pod.requests, math.ceil), 1, extended, frozenset(pod.needs.host_ports))
+    return Room(*_whole(pod.requests, math.ceil), 1, extended, frozenset(pod.needs.host_ports))
 
 
-def _free(node: NodeFact, pods: Iterable[PodFact]) -> _Room:
+def room_on(node: NodeFact, pods: Iterable[PodFact]) -> Room:
+    """What these pods leave free of it."""
     extended = {name: math.floor(amount) for name, amount in node.extended.items()}
-    free = _Room(*_whole(node.allocatable, math.floor), node.allocatable_pods, extended, frozenset())
+    free = Room(*_whole(node.allocatable, math.floor), node.allocatable_pods, extended, frozenset())
     for pod in pods:
         free = free.without(_need(pod))
     return free
+
+
+def in_order(terrain: Terrain, rooms: Mapping[str, Room]) -> list[tuple[float, str]]:
+    """The nodes as ``Ground.order`` has them."""
+    return sorted((-_share(rooms[name], node), name) for name, node in terrain.nodes.items())
 
 
 def _whole(amount: Resources, to_int: Callable[[float], int]) -> tuple[int, int]:
@@ -380,7 +386,7 @@ def _whole(amount: Resources, to_int: Callable[[float], int]) -> tuple[int, int]
     return to_int(round(amount.cpu_cores * 1000, 6)), to_int(round(amount.memory_bytes, 3))
 
 
-def _share(room: _Room, node: NodeFact) -> float:
+def _share(room: Room, node: NodeFact) -> float:
     """The lesser of the free shares of CPU and memory; below nought where a node is promised more than it has."""
     cpu, memory = _whole(node.allocatable, math.floor)
     return min(room.cpu_millicores / cpu if cpu else 0.0, room.memory_bytes / memory if memory else 0.0)

@@ -109,16 +109,16 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
     source: str = "",
     versions: Mapping[str, str] | None = None,
     keeps_census: bool = False,
+    nodes: Mapping[str, Node] | None = None,
 ) -> Snapshot:
     """The snapshot of one moment. Everything is ordered by name, so that an unchanged world gives unchanged bytes.
 
-    ``measured`` may be of an earlier census. ``keeps_census``: moves are to be planned from it.
+    ``measured`` may be of an earlier census. ``keeps_census``: moves are to be planned from it. ``nodes`` are taken as
+    they are where they were built before; those of the census and of the usage are then not looked at.
     """
     samples = {sample.node: sample for sample in (node_usage.nodes if node_usage else ())}
-    nodes = [
-        _node(fact, policy, _load(samples.get(fact.name), measured.on_nodes.get(fact.name, {})))
-        for fact in sorted(census.nodes, key=lambda n: n.name)
-    ]
+    if nodes is None:
+        nodes = _nodes(census, policy, samples, measured)
     resolved = owners.resolve(census)
     recent = load.recent(census, samples, measured, resolved, policy.balance)
     meta = Meta(
@@ -137,7 +137,7 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
         book,
         policy,
         history=history or History(),
-        nodes={node.name: node for node in nodes},
+        nodes=nodes,
         resolved=resolved,
     )
     workloads = (msgspec.structs.replace(made, use=measured.workloads.get(made.key)) for made in found)
@@ -148,7 +148,7 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
     whole, control = (kept(census), book.control) if keeps_census else (None, None)
     return Snapshot(
         meta,
-        nodes=nodes,
+        nodes=nodes.values(),
         namespaces=namespaces,
         workloads=workloads,
         bound=recent.pods,
@@ -157,7 +157,17 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
     )
 
 
-def _node(fact: NodeFact, policy: Policy, found_load: NodeLoad | None) -> Node:
+def _nodes(
+    census: Census, policy: Policy, samples: Mapping[str, NodeSample], measured: load.Measured
+) -> dict[str, Node]:
+    return {
+        fact.name: node_of(fact, policy, _load(samples.get(fact.name), measured.on_nodes.get(fact.name, {})))
+        for fact in sorted(census.nodes, key=lambda n: n.name)
+    }
+
+
+def node_of(fact: NodeFact, policy: Policy, found_load: NodeLoad | None = None) -> Node:
+    """A node as decisions see it."""
     found = spotpool.classify(fact.labels, policy=policy)
     # A problem is for people to see, in the one place where the class is explained.
     told = found.problem or found.recognised_by

@@ -1,7 +1,8 @@
 """An in-memory cluster with a clock of its own: nodes, Deployments, and the controllers that work between them.
 
 Time moves only by `advance`, and jumps from one event to the next, so a quiet day costs nothing. All that
-happens by chance is drawn from one seed: the same calls in the same order give the same history.
+happens by chance is drawn from one seed: the same calls in the same order give the same history. The module is long
+because each of those who act is in it.
 
 Who acts, and how late:
 
@@ -23,7 +24,7 @@ import msgspec
 
 from webhook.core import inventory
 from webhook.core.book import Book, Control
-from webhook.core.census import Census, NodeFact, PodFact
+from webhook.core.census import Census, PodFact
 from webhook.core.constraints import Constraints
 from webhook.core.inventory import History, Seen
 from webhook.core.model import CapacityType, Namespace, Side, Value, Verdict, WorkloadKey
@@ -34,6 +35,7 @@ from webhook.core.spotpool import classify
 from webhook.core.victims import possible_victims
 from webhook.simulation import accounts
 from webhook.simulation.admission import admit
+from webhook.simulation.landscape import Known, Landscape
 from webhook.simulation.objects import DeploymentSpec, DeploymentState, NodeSpec, NodeState, PodState
 from webhook.simulation.record import How, Record
 from webhook.simulation.scheduling import choose
@@ -70,9 +72,12 @@ class Cluster(Timeline):
         self.deployments: dict[WorkloadKey, DeploymentState] = {}
         self.node_changes = self.book_version = 0
         """Count all that changes of nodes, their pods aside, and all writes of the book."""
+        self.stirred: list[WorkloadKey] = []
+        """Whoever changed, by the object or a pod of it, as often as that was and in its order."""
         self._lags = lags = lags or Lags()
         self._books = Past(Book(), reach_seconds=lags.sync[1])
-        self._node_views = Past[tuple[NodeFact, ...]]((), reach_seconds=lags.sync[1])
+        self._nodes_known: Known = {}
+        self._landscapes = Past(Landscape((), policy, self._nodes_known), reach_seconds=lags.sync[1])
         self._seen: dict[WorkloadKey, Seen] = {}
         self.waiting: dict[str, PodState] = {}  # pods without a node, by UID
 
@@ -116,6 +121,7 @@ class Cluster(Timeline):
     def delete_deployment(self, key: WorkloadKey) -> None:
         """It is deleted with its pods."""
         gone = self.deployments.pop(key)
+        self._stir(gone)
         for pod in list(gone.pods.values()):
             self._delete(pod)
 
@@ -144,7 +150,7 @@ class Cluster(Timeline):
         states = self.deployments.values()
         return Census(
             taken_at=self.now(),
-            nodes=self.node_facts,
+            nodes=self.landscape.facts,
             namespaces=tuple(Namespace(name) for name in sorted({d.key.namespace for d in states})),
             pods=tuple(pod.fact for d in states for pod in d.pods.values()),
             controllers=tuple(fact for d in states for fact in d.facts),
@@ -169,9 +175,9 @@ class Cluster(Timeline):
         return self._books.last
 
     @property
-    def node_facts(self) -> tuple[NodeFact, ...]:
+    def landscape(self) -> Landscape:
         """The nodes; the very same value for as long as nothing of them changes."""
-        return self._node_views.last
+        return self._landscapes.last
 
     def write_book(self, book: Book) -> None:
         """Write it, whoever does; sync follows after its lag."""
@@ -214,11 +220,19 @@ class Cluster(Timeline):
         self._after(self._lags.sync, partial(self._observe_replicas, found.key))
 
     def _object_changed(self, found: DeploymentState) -> None:
-        found.touch()
+        self._touch(found)
         self._once(found, "observe", self._lags.controller, self._observe)
 
-    def _pods_changed(self, found: DeploymentState) -> None:
+    def _touch(self, found: DeploymentState) -> None:
+        found.touch()
+        self._stir(found)
+
+    def _stir(self, found: DeploymentState) -> None:
         found.stirs += 1
+        self.stirred.append(found.key)
+
+    def _pods_changed(self, found: DeploymentState) -> None:
+        self._stir(found)
         accounts.availability(found, self.nodes, self.record.availability[found.key], self.now())
         self._once(found, "reconcile", self._lags.controller, self._reconcile)
         self._once(found, "status", self._lags.status, self._tell_status)
@@ -245,7 +259,7 @@ class Cluster(Timeline):
         counts = (len(found.active), found.available)
         if counts != found.counts:
             found.counts = counts
-            found.touch()
+            self._touch(found)
 
     def _reconcile(self, found: DeploymentState) -> None:
         """The ReplicaSet's controller."""
@@ -291,17 +305,16 @@ class Cluster(Timeline):
     def _as_sync_has_it(self, found: DeploymentState) -> Snapshot:
         """The snapshot that the webhook has of this Deployment: the book and the nodes are a little old."""
         seen_at = self._seconds - self._rng.uniform(*self._lags.sync)
-        book, nodes = self._books.as_of(seen_at), self._node_views.as_of(seen_at)
+        book, landscape = self._books.as_of(seen_at), self._landscapes.as_of(seen_at)
         census = Census(
             taken_at=self.now(),
-            nodes=nodes,
             namespaces=(Namespace(found.spec.namespace),),
             pods=tuple(pod.fact for pod in found.pods.values()),
             controllers=found.facts,
         )
         self._remember_replicas(found, book)
         seen = {str(found.key): self._seen[found.key]}
-        return inventory.build(census, book, self.policy, history=History(seen=seen))
+        return inventory.build(census, book, self.policy, history=History(seen=seen), nodes=landscape.nodes)
 
     def _observe_replicas(self, key: WorkloadKey) -> None:
         if key in self.deployments:
@@ -380,8 +393,8 @@ class Cluster(Timeline):
             self._after(self._lags.scheduler, partial(self._schedule, pod))
 
     def _nodes_changed(self) -> None:
-        view = tuple(node.fact for node in self.nodes.values())
-        self._node_views.note(self._seconds, view)
+        facts = tuple(node.fact for node in self.nodes.values())
+        self._landscapes.note(self._seconds, Landscape(facts, self.policy, self._nodes_known))
         self.node_changes += 1
         self._try_pending()
 

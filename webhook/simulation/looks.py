@@ -1,8 +1,8 @@
 """What a run of the mover looks at, made of what was kept of the last look wherever that is still true.
 
 A census of a whole cluster is indexed anew for each run where one run a minute is all there is to do. Ten thousand runs in
-seconds cannot: here each workload is built by `core.inventory` only when something of it changed. A test holds every kept
-look against one that was built whole.
+seconds cannot: here each workload is built by `core.inventory` only when something of it changed, and whoever every plan
+would leave where it is, is left out of the look. A test holds every kept look against one that was built whole.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,25 +12,35 @@ from typing import NamedTuple
 import msgspec
 
 from webhook.core import consent, inventory
+from webhook.core.belonging import belongs
 from webhook.core.book import Book
-from webhook.core.census import Census, ControllerFact, NodeFact, PodFact
+from webhook.core.budget import Wholes
+from webhook.core.census import Census, ControllerFact, PodFact
 from webhook.core.consent import Consent
 from webhook.core.constraints import Constraints
+from webhook.core.fitting import Ground
 from webhook.core.model import Namespace, Side, Verdict, Workload, WorkloadKey
 from webhook.core.policy import Policy
 from webhook.core.scene import Scene, World
 from webhook.core.snapshot import Meta, Snapshot
 from webhook.simulation.cluster import Cluster
 from webhook.simulation.objects import DeploymentState
+from webhook.simulation.tallies import Tallies, Totals
 
 
 class _Kept(NamedTuple):
-    """What was built of one workload; it stands for as long as its Deployment's ``stirs`` do, but for what the book says."""
+    """What was built of one workload; it stands for as long as its Deployment's ``stirs`` do, but for what the book says.
+
+    ``rests``: every plan leaves it where it is, until it stirs or what was ``said`` of its side changes.
+    """
 
     stirs: int
     workload: Workload
     fact: ControllerFact
     pods: list[PodFact]
+    name: str
+    rests: bool = False
+    said: tuple[object, ...] = ()
 
     def by(self, verdict: Verdict | None, surge_to: Side | None) -> "_Kept":
         """With what the book says by now."""
@@ -40,12 +50,17 @@ class _Kept(NamedTuple):
         return self._replace(workload=told)
 
 
+def _said(verdict: Verdict | None) -> tuple[object, ...]:
+    """All that a verdict says of where pods belong; its evidence says when they may go there."""
+    return () if verdict is None else (verdict.uid, verdict.side, verdict.transitions)
+
+
 class Indexes(NamedTuple):
-    """What a scene is handed."""
+    """What a scene is handed; ``totals`` are None where nothing is to begin."""
 
     kept: Mapping[WorkloadKey, _Kept]
     consents: Mapping[WorkloadKey, Consent]
-    on_node: Mapping[str, int]
+    totals: Totals | None
     wants_spot: bool
 
 
@@ -55,16 +70,16 @@ class KeptScene(Scene):
     def __init__(self, census: Census, snapshot: Snapshot, indexes: "Indexes") -> None:
         super().__init__(census, snapshot)
         self._kept, self._wants = indexes.kept, indexes.wants_spot
-        self._consents, self._counts = indexes.consents, indexes.on_node
+        self._consents, self._totals = indexes.consents, indexes.totals
 
     @cached_property
     def facts(self) -> Mapping[WorkloadKey, ControllerFact]:
-        """The object of every workload."""
+        """The object of every workload of this look."""
         return {key: one.fact for key, one in self._kept.items()}
 
     @cached_property
     def pods(self) -> Mapping[WorkloadKey, list[PodFact]]:
-        """The active pods of every workload, by name."""
+        """The active pods of every workload of this look, by name."""
         return {key: one.pods for key, one in self._kept.items()}
 
     @property
@@ -74,8 +89,18 @@ class KeptScene(Scene):
 
     @property
     def on_node(self) -> Mapping[str, int]:
-        """How many active pods each node has."""
-        return self._counts
+        """How many active pods each node has, also of workloads that are not in this look."""
+        return self._totals.pods if self._totals else {}
+
+    @cached_property
+    def wholes(self) -> Mapping[Side, Wholes]:
+        """What percents of budgets are of, all workloads counted."""
+        return {side: self._totals.wholes(side) for side in Side} if self._totals else super().wholes
+
+    @cached_property
+    def ground(self) -> Ground:
+        """What is free on the nodes, the pods of all workloads counted."""
+        return self._totals.ground(self.bounds) if self._totals else super().ground
 
     @property
     def consents(self) -> Mapping[WorkloadKey, Consent]:
@@ -88,86 +113,111 @@ class Looks:
 
     def __init__(self, cluster: Cluster, policy: Policy) -> None:
         self._cluster, self._policy = cluster, policy
-        self._nodes: tuple[NodeFact, ...] | None = None
-        self._bare = Snapshot(Meta(captured_at=cluster.now(), policy=policy))
+        self._tallies, self._told = Tallies(cluster, policy), 0
         self._kept: dict[WorkloadKey, _Kept] = {}
         self._consents: dict[WorkloadKey, Consent] = {}
         self._namespaces: dict[str, Namespace] = {}
 
     def world(self, *, wants_spot: bool) -> World:
-        """All of it, as `Cluster.world` gives it."""
-        cluster = self._cluster
-        on_node = {node.name: sum(pod.fact.is_active for pod in node.pods.values()) for node in cluster.nodes.values()}
-        return self._look(
-            cluster.census(), Indexes(self._refreshed(cluster.deployments), self._consents, on_node, wants_spot)
-        )
+        """`Cluster.world` without those that rest: enough to plan, for of them no plan says anything that would be done."""
+        self._catch_up()
+        moving = {move.workload for move in self._cluster.book.control.moves}
+        restless = [key for key, kept in self._kept.items() if key in moving or not kept.rests]
+        return self._look(restless, self._tallies.totals(), wants_spot=wants_spot)
 
     def only(self, keys: Iterable[WorkloadKey], *, wants_spot: bool) -> World:
         """The nodes, and of the workloads only these: enough to follow moves of them, and not to begin any."""
-        cluster = self._cluster
-        found = {key: cluster.deployments[key] for key in keys if key in cluster.deployments}
-        budgets = tuple(one.budget for one in found.values() if one.has_budget)
-        census = Census(taken_at=cluster.now(), nodes=cluster.node_facts, constraints=Constraints(budgets=budgets))
-        return self._look(census, Indexes(self._refreshed(found), self._consents, {}, wants_spot))
+        found = [key for key in keys if key in self._cluster.deployments]
+        for key in found:
+            self._refresh(key)
+        return self._look(found, None, wants_spot=wants_spot)
 
-    def _look(self, census: Census, indexes: Indexes) -> World:
-        book = self._cluster.book
+    def _look(self, keys: Iterable[WorkloadKey], totals: Totals | None, *, wants_spot: bool) -> World:
+        cluster, control = self._cluster, self._cluster.book.control
+        kept, surging = dict[WorkloadKey, _Kept](), control.surging
+        for key in sorted(keys):
+            found = self._kept[key]
+            kept[key] = self._kept[key] = found.by(cluster.book.verdicts.get(found.name), surging.get(key))
+        states = [cluster.deployments[key] for key in kept]
+        census = Census(
+            taken_at=cluster.now(),
+            nodes=cluster.landscape.facts,
+            constraints=Constraints(budgets=tuple(one.budget for one in states if one.has_budget)),
+        )
         meta = Meta(
             captured_at=census.taken_at,
-            book_heartbeat=book.control.heartbeat,
-            alarm=book.control.sanity.alarm,
+            book_heartbeat=control.heartbeat,
+            alarm=control.sanity.alarm,
             policy=self._policy,
         )
         snapshot = Snapshot.from_indexes(
             meta,
-            nodes=self._node_snapshot(census).nodes,
+            nodes=cluster.landscape.nodes,
             namespaces=self._namespaces,
-            workloads={key: one.workload for key, one in indexes.kept.items()},
+            workloads={key: one.workload for key, one in kept.items()},
             controllers={
-                (key.namespace, one.kind, one.name): key
-                for key, kept in indexes.kept.items()
-                for one in kept.workload.controllers
+                (key.namespace, above.kind, above.name): key
+                for key, one in kept.items()
+                for above in one.workload.controllers
             },
         )
-        return World(scene=KeptScene(census, snapshot, indexes), control=book.control, now=census.taken_at)
+        scene = KeptScene(census, snapshot, Indexes(kept, self._consents, totals, wants_spot))
+        return World(scene=scene, control=control, now=census.taken_at)
 
-    def _node_snapshot(self, census: Census) -> Snapshot:
-        if census.nodes is not self._nodes:
-            self._nodes = census.nodes
-            nodes = Census(taken_at=census.taken_at, nodes=census.nodes)
-            self._bare = inventory.build(nodes, Book(), self._policy)
-        return self._bare
+    def _catch_up(self) -> None:
+        """Take in who stirred, and whose side turned, since the last time."""
+        cluster, verdicts = self._cluster, self._cluster.book.verdicts
+        stirred = set(cluster.stirred[self._told :])
+        self._told = len(cluster.stirred)
+        turned = {key for key, kept in self._kept.items() if kept.said != _said(verdicts.get(kept.name))}
+        for key in stirred | turned:
+            if key not in cluster.deployments:
+                self._kept.pop(key, None)
+                self._tallies.drop(key)
+                continue
+            kept = self._refresh(key)
+            self._kept[key] = kept._replace(rests=self._rests(kept), said=_said(kept.workload.verdict))
+            if key in stirred:
+                self._tallies.take(kept.workload, self._consents[key])
 
-    def _refreshed(self, wanted: Mapping[WorkloadKey, DeploymentState]) -> dict[WorkloadKey, _Kept]:
-        book = self._cluster.book
-        surging = book.control.surging
-        for key, found in wanted.items():
-            kept = self._kept.get(key)
-            if kept is None or kept.stirs != found.stirs:
-                kept = self._built(found, book)
-            self._kept[key] = kept.by(book.verdicts.get(str(key)), surging.get(key))
-        if not wanted.keys() <= self._consents.keys():
-            self._index()
-        return {key: self._kept[key] for key in sorted(wanted)}
+    def _refresh(self, key: WorkloadKey) -> _Kept:
+        found, book = self._cluster.deployments[key], self._cluster.book
+        kept = self._kept.get(key)
+        if kept is None or kept.stirs != found.stirs:
+            kept = self._built(found, book)
+        kept = self._kept[key] = kept.by(book.verdicts.get(kept.name), book.control.surging.get(key))
+        if key not in self._consents:
+            self._settle(kept.workload)
+        return kept
 
     def _built(self, found: DeploymentState, book: Book) -> _Kept:
         facts = [pod.fact for pod in found.pods.values()]
-        names = {fact.node_name for fact in facts}
         census = Census(
             taken_at=self._cluster.now(),
-            nodes=tuple(node.fact for node in self._cluster.nodes.values() if node.name in names),
             namespaces=(Namespace(found.key.namespace),),
             pods=tuple(facts),
             controllers=found.facts,
         )
-        workload = inventory.build(census, book, self._policy).workloads[found.key]
+        nodes = self._cluster.landscape.nodes
+        workload = inventory.build(census, book, self._policy, nodes=nodes).workloads[found.key]
         pods = sorted((fact for fact in facts if fact.is_active), key=lambda fact: fact.name)
-        return _Kept(found.stirs, workload, found.facts[0], pods)
+        return _Kept(found.stirs, workload, found.facts[0], pods, str(found.key))
 
-    def _index(self) -> None:
-        """What stays of workloads, whatever happens to them."""
-        self._namespaces = {name: Namespace(name) for name in sorted({key.namespace for key in self._kept})}
-        self._consents = {
-            key: consent.resolve(None, kept.workload, self._namespaces[key.namespace], self._policy)
-            for key, kept in self._kept.items()
-        }
+    def _settle(self, workload: Workload) -> None:
+        """What stays of a workload, whatever happens to it."""
+        name = workload.key.namespace
+        if name not in self._namespaces:
+            self._namespaces = dict(sorted({**self._namespaces, name: Namespace(name)}.items()))
+        settled = consent.resolve(None, workload, self._namespaces[name], self._policy)
+        self._consents = {**self._consents, workload.key: settled}
+
+    def _rests(self, kept: _Kept) -> bool:
+        """Whether all its pods are where they belong, or nobody says where that is.
+
+        What waits for a node may wait for a demand that is over, and is to be freed once it is old enough.
+        """
+        settled, now = self._consents[kept.workload.key], self._cluster.now()
+        side = belongs(kept.workload, settled, self._policy.sides, now=now).side
+        if side is None:
+            return all(pod.node_name for pod in kept.pods)
+        return all(pod.node_name and self._cluster.side(pod.node_name) in (None, side) for pod in kept.pods)

@@ -175,11 +175,11 @@ class DeploymentState:
     stirs: int = 0
     scheduled: set[str] = field(default_factory=set)
     kept: tuple[ControllerFact, ...] = ()
+    key: WorkloadKey = field(init=False)
+    """Its name among workloads."""
 
-    @property
-    def key(self) -> WorkloadKey:
-        """Its name among workloads."""
-        return self.spec.key
+    def __post_init__(self) -> None:
+        self.key = self.spec.key
 
     @property
     def active(self) -> list[PodState]:
@@ -205,7 +205,6 @@ class DeploymentState:
     def touch(self) -> None:
         """Its object changed: another resource version, and what was kept of it is old."""
         self.version += 1
-        self.stirs += 1
         self.kept = ()
 
     @property

@@ -35,12 +35,11 @@ class Level(IntEnum):
 
 
 class _Seen(NamedTuple):
-    """What a plan depends on beside time; of workloads that a move is under way of, nothing."""
+    """What a plan depends on beside time and the workloads themselves."""
 
     nodes: int
     turned: int
     alarm: Alarm | None
-    stirs: dict[WorkloadKey, int]
 
 
 class Sleep:
@@ -56,6 +55,8 @@ class Sleep:
         self._wakes_at: datetime | None = None
         self._loose = frozenset[WorkloadKey]()
         self._is_awake, self._seen = True, self._look()
+        self._stirred, self._told = set[WorkloadKey](), 0
+        """Since a plan looked: who stirred, and how far that was read."""
 
     @property
     def is_for_good(self) -> bool:
@@ -86,6 +87,7 @@ class Sleep:
     def before(self) -> None:
         """A run plans on what is there now."""
         self._seen, self._loose = self._look(), frozenset()
+        self._stirred, self._told = set(), len(self._cluster.stirred)
 
     def after(self, report: MoveReport, world: World, level: Level) -> None:
         """Take in what a run said."""
@@ -94,7 +96,8 @@ class Sleep:
         if level is not Level.PLAN:
             self._is_awake = bool(report.held_by or report.problem)
             return
-        keys = self._cluster.deployments.keys() - {move.workload for move in report.in_flight}
+        # Who was not looked at had nobody to bring back, and is looked at again as soon as it stirs.
+        keys = (self._loose | world.scene.snapshot.workloads.keys()) - {move.workload for move in report.in_flight}
         self._is_awake = bool(report.held_by or report.problem) or any(map(self._must_return, keys))
         waits = bool(self._loose) or not report.considered.keys() <= CONTENT
         if self._is_awake or not waits:
@@ -135,11 +138,9 @@ class Sleep:
         return any(self._cluster.side(pod.fact.node_name) is Side.SPOT for pod in found.active)
 
     def _look(self) -> _Seen:
-        stirs = {key: found.stirs for key, found in self._cluster.deployments.items()}
-        return _Seen(self._cluster.node_changes, self._monitor.turned, self._monitor.sanity.alarm, stirs)
+        return _Seen(self._cluster.node_changes, self._monitor.turned, self._monitor.sanity.alarm)
 
     def _is_changed(self, but: AbstractSet[WorkloadKey]) -> bool:
-        seen, now = self._seen, self._look()
-        if seen[:3] != now[:3]:
-            return True
-        return any(key not in but and seen.stirs.get(key) != stirs for key, stirs in now.stirs.items())
+        self._stirred.update(self._cluster.stirred[self._told :])
+        self._told = len(self._cluster.stirred)
+        return self._seen != self._look() or not self._stirred <= but

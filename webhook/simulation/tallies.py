@@ -1,0 +1,125 @@
+"""What is counted of all workloads and nodes of a simulated cluster, brought up to date by those that have changed.
+
+A run of the mover counts all that is there once a minute. In a simulation hardly anything is another than a minute ago.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from webhook.core.bounds import Bounds
+from webhook.core.budget import Wholes
+from webhook.core.census import FINISHED, NodeFact
+from webhook.core.consent import Consent
+from webhook.core.fitting import Ground, Room, in_order, room_on
+from webhook.core.model import Side, Workload, WorkloadKey
+from webhook.core.policy import Mode, Policy
+from webhook.core.terrain import Terrain
+from webhook.simulation.cluster import Cluster
+
+
+class Totals(NamedTuple):
+    """One moment of it. ``pods`` counts the active ones by node; ``tenants`` all that hold room, by workload and node."""
+
+    policy: Policy
+    terrain: Terrain
+    pods: Mapping[str, int]
+    rooms: dict[str, Room]
+    tenants: Mapping[WorkloadKey, Mapping[str, int]]
+    owners: Mapping[tuple[str, str, str], WorkloadKey]
+    counted: Mapping[Side, Mapping[WorkloadKey, int]]
+    replicas: dict[str, int]
+
+    def wholes(self, side: Side) -> Wholes:
+        """What percents of budgets are of, as `Scene.wholes`."""
+        namespaces = Counter[str]()
+        for key, count in self.counted[side].items():
+            namespaces[key.namespace] += count
+        return Wholes(
+            cluster=sum(namespaces.values()),
+            namespaces=dict(namespaces),
+            workloads=self.replicas,
+            nodes=dict(self.pods),
+        )
+
+    def ground(self, bounds: Bounds) -> Ground:
+        """What is free on the nodes, as `Scene.ground`; namespaces of a simulation restrict no toleration."""
+        return Ground(
+            terrain=self.terrain,
+            policy=self.policy,
+            bounds=bounds,
+            workloads=self.owners,
+            restricted=frozenset(),
+            rooms=self.rooms,
+            order=in_order(self.terrain, self.rooms),
+            tenants=self.tenants,
+        )
+
+
+class Tallies:
+    """Of one cluster. Who changed is told to it; that nodes did, it sees."""
+
+    def __init__(self, cluster: Cluster, policy: Policy) -> None:
+        self._cluster, self._policy = cluster, policy
+        self._facts: dict[str, NodeFact] = {}
+        self._pods: dict[str, int] = {}
+        self._rooms: dict[str, Room] = {}
+        self._tenants: dict[WorkloadKey, Mapping[str, int]] = {}
+        self._owners: dict[tuple[str, str, str], WorkloadKey] = {}
+        self._counted: dict[Side, dict[WorkloadKey, int]] = {side: {} for side in Side}
+        self._replicas: dict[str, int] = {}
+        self._seen: tuple[NodeFact, ...] | None = None
+        self._old: set[str] = set()
+        """Nodes that are to be counted anew."""
+
+    def drop(self, key: WorkloadKey) -> None:
+        """It is gone."""
+        self._old.update(self._tenants.pop(key, ()))
+        for counted in self._counted.values():
+            counted.pop(key, None)
+        self._replicas.pop(str(key), None)
+
+    def take(self, workload: Workload, settled: Consent) -> None:
+        """It changed, or a pod of it."""
+        key, found = workload.key, self._cluster.deployments[workload.key]
+        bound = (pod.fact for pod in found.pods.values() if pod.fact.node_name)
+        there = Counter(fact.node_name for fact in bound if fact.phase not in FINISHED)
+        self._old.update(self._tenants.get(key, ()), there)
+        self._tenants[key] = there
+        self._owners[key.namespace, key.kind, key.name] = key
+        self._owners[key.namespace, "ReplicaSet", found.set_name] = key
+        if settled.mode is Mode.MOVE and settled.handled and key.namespace not in self._policy.excluded_namespaces:
+            self._counted[Side.SPOT][key] = 1
+            self._counted[Side.REGULAR][key] = workload.pods_on_spot
+            self._replicas[str(key)] = workload.replicas or workload.pods
+
+    def totals(self) -> Totals:
+        """All of it now; what changes later does not change this."""
+        self._recount()
+        return Totals(
+            policy=self._policy,
+            terrain=self._cluster.landscape.terrain,
+            pods=self._pods.copy(),
+            rooms=self._rooms.copy(),
+            tenants=self._tenants.copy(),
+            owners=self._owners,
+            counted={side: counted.copy() for side, counted in self._counted.items()},
+            replicas=self._replicas.copy(),
+        )
+
+    def _recount(self) -> None:
+        nodes, facts = self._cluster.nodes, self._cluster.landscape.facts
+        if facts is not self._seen:
+            self._seen = facts
+            self._old.update(fact.name for fact in facts if self._facts.get(fact.name) is not fact)
+            self._forget(self._facts.keys() - nodes.keys())
+        for name in self._old & nodes.keys():
+            node = nodes[name]
+            pods = [pod.fact for pod in node.pods.values()]
+            self._facts[name], self._pods[name] = node.fact, sum(fact.is_active for fact in pods)
+            self._rooms[name] = room_on(node.fact, (fact for fact in pods if fact.phase not in FINISHED))
+        self._old.clear()
+
+    def _forget(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            del self._facts[name], self._pods[name], self._rooms[name]
