@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from webhook.core.model import Resources, WorkloadKey
 from webhook.core.policy import IdlePolicy
 from webhook.core.readings import expected_steps, running_steps
 from webhook.core.usage import PodLife, PodUsage, RunningPod, WorkloadUsage
-from webhook.simulation.evidence import JUDGEMENTS, Ranges, Track, View, changes, code_at, masks
+from webhook.simulation.evidence import JUDGEMENTS, Ranges, Track, View, changes, code_at, masks, next_change
 
 POLICY = IdlePolicy()
 RANGES = Ranges.of(POLICY)
@@ -131,6 +132,28 @@ def test_between_two_changes_it_says_the_same(seed):
     at_change = set(changes(track, RANGES))
     codes = [code_at(track, at, RANGES, View()) for at in range(401)]
     assert {at for at in range(1, 401) if codes[at] is not codes[at - 1]} <= at_change
+
+
+def crowd_of(rng, at):
+    """Pods of any number and age, some of them gone; none came or went after ``at``."""
+    found = []
+    for _ in range(rng.randrange(6)):
+        begin = rng.choice([-90_000.0, rng.uniform(at * 60 - 5_400, at * 60)])
+        found.append((begin, rng.choice([None, rng.uniform(max(begin, at * 60 - 5_400), at * 60)])))
+    return tuple(found)
+
+
+@given(seed=st.integers(0, 2**32), share=st.sampled_from([0.5, 0.8, 0.9, 0.95, 1.0]))
+def test_before_the_next_change_of_track_or_pods_it_says_the_same(seed, share):
+    rng = Random(seed)
+    ranges = msgspec.structs.replace(RANGES, min_coverage=share)
+    track, at = make_track(levels_of(rng, 400)), rng.randrange(61, 300)
+    lives = crowd_of(rng, at)
+    code, of_track = code_at(track, at, ranges, View(lives=lives)), [c for c in changes(track, ranges) if c > at]
+    until = min([*of_track, next_change(lives, at, ranges) or 400, 400])
+    assert until > at
+    for later in range(at, until):
+        assert code_at(track, later, ranges, View(lives=lives)) is code, later
 
 
 @pytest.mark.parametrize(

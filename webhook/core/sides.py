@@ -17,7 +17,8 @@ A workload that was deleted and made anew under its name (another UID) starts ov
 """
 
 import zlib
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache
 
 import msgspec
 
@@ -128,6 +129,11 @@ def _turn_has_come(before: Verdict, policy: SidePolicy, now: datetime) -> bool:
 
 def _rhythm(verdict: Verdict, policy: SidePolicy, moment: datetime) -> tuple[timedelta, datetime]:
     """How long its rounds are, and when one of them began."""
-    period = policy.evidence_ttl / _REFRESHES_PER_TTL
-    shift = period * (zlib.crc32(str(verdict.key).encode()) % _BUCKETS / _BUCKETS)
-    return period, datetime.fromtimestamp(0, tz=moment.tzinfo) + shift
+    return _rhythm_of(verdict.key, policy.evidence_ttl, moment.tzinfo)
+
+
+@lru_cache(maxsize=16_384)
+def _rhythm_of(key: WorkloadKey, evidence_ttl: timedelta, zone: tzinfo | None) -> tuple[timedelta, datetime]:
+    period = evidence_ttl / _REFRESHES_PER_TTL
+    shift = period * (zlib.crc32(str(key).encode()) % _BUCKETS / _BUCKETS)
+    return period, datetime.fromtimestamp(0, tz=zone) + shift

@@ -23,6 +23,7 @@ from webhook.simulation.objects import Life
 
 _RUN = re.compile(rb"\x01+")
 MINUTE = 60.0
+_TINY = 1e-9
 
 
 class Track(Value, frozen=True):
@@ -170,9 +171,15 @@ def _doubt(lives: tuple[Life, ...], at: int, ranges: Ranges) -> Code | None:
     """No pod, for too long no pod, or too much of the pods' time not seen."""
     if all(end is not None for _, end in lives) or _up(lives, at, ranges) < ranges.min_coverage * ranges.window:
         return Code.NO_PODS
-    existed = sum(_count(_steps(life, at, ranges)) for life in lives)
-    seen = sum(_count(_steps(life, at, ranges, late=ranges.starting)) for life in lives)
-    return Code.COVERAGE if seen < ranges.min_coverage * existed else None
+    return Code.COVERAGE if _seen(lives, at, ranges) < ranges.min_coverage * _existed(lives, at, ranges) else None
+
+
+def _existed(lives: tuple[Life, ...], at: int, ranges: Ranges) -> int:
+    return sum(_count(_steps(life, at, ranges)) for life in lives)
+
+
+def _seen(lives: tuple[Life, ...], at: int, ranges: Ranges) -> int:
+    return sum(_count(_steps(life, at, ranges, late=ranges.starting)) for life in lives)
 
 
 def _up(lives: tuple[Life, ...], at: int, ranges: Ranges) -> int:
@@ -192,6 +199,47 @@ def _steps(life: Life, at: int, ranges: Ranges, *, late: float = 0.0) -> tuple[i
 
 def _count(steps: tuple[int, int]) -> int:
     return max(0, steps[1] - steps[0] + 1)
+
+
+def next_change(lives: Sequence[Life], at: int, ranges: Ranges) -> int | None:
+    """The first run after ``at`` that may say something else because of these lives; None where none may.
+
+    It may be too early, and never too late. What the track itself changes is put aside, see ``changes``.
+    """
+    events = [event for life in lives for event in _events(life, ranges) if event > at]
+    steady = _steady(tuple(lives), at, ranges)
+    return min(events if steady is None else [*events, at + 1 + steady], default=None)
+
+
+def _events(life: Life, ranges: Ranges) -> Iterator[int]:
+    """The runs at which a pod's start is over, and at which it leaves the window; rounding may shift them by one."""
+    begin, end = life
+    moments = [begin / MINUTE + ranges.starting, begin / MINUTE + ranges.settling]
+    for moment in moments if end is None else [*moments, end / MINUTE + ranges.window]:
+        yield from range(floor(moment) - 1, ceil(moment) + 2)
+
+
+def _steady(lives: tuple[Life, ...], at: int, ranges: Ranges) -> int | None:
+    """For how many more runs the doubt surely is the same, no event put between; None: for all.
+
+    A run later at most a minute more of the window is without a pod, or with one. Of the minutes in which pods existed and
+    was seen what they did, each pod gains or loses one at the most.
+    """
+    running = [begin / MINUTE for begin, end in lives if end is None]
+    if not running:
+        return None
+    share, since = ranges.min_coverage, at - ranges.window
+    spare = _up(lives, at, ranges) - share * ranges.window
+    steady = max(0, floor(abs(spare)) - 1)
+    if spare < 0:
+        return steady
+    ended = len(lives) - len(running)
+    margin = _seen(lives, at, ranges) - share * _existed(lives, at, ranges)
+    if margin < 0:
+        gain = share * ended + sum(begin + ranges.starting + 1 >= since for begin in running)
+        return min(steady, max(0, ceil(-margin / gain - _TINY) - 1)) if gain else steady
+    loss = (1.0 - share) * ended + share * sum(begin + ranges.starting + 1 >= at for begin in running)
+    return min(steady, max(0, floor(margin / loss - _TINY))) if loss > _TINY else steady
 
 
 _EVIDENCE = {Code.IDLE: Evidence.IDLE, Code.ACTIVE: Evidence.ACTIVE}

@@ -21,9 +21,11 @@ from webhook.core.moves import Finished
 from webhook.core.policy import IdlePolicy, Policy
 from webhook.core.sanity import Sanity, Tally
 from webhook.simulation.cluster import Cluster
-from webhook.simulation.evidence import JUDGEMENTS, MINUTE, Ranges, Track, View, changes, code_at
+from webhook.simulation.evidence import JUDGEMENTS, MINUTE, Ranges, Track, View, changes, code_at, next_change
 from webhook.simulation.objects import Life
 
+_A_MINUTE = timedelta(minutes=1)
+_NEVER = 1 << 40
 _NOT_DUE = (Code.YOUNG, Code.NO_PODS)
 _MEASURED = tuple(code for code, judgement in JUDGEMENTS.items() if judgement.measured)
 
@@ -31,18 +33,18 @@ _MEASURED = tuple(code for code, judgement in JUDGEMENTS.items() if judgement.me
 class Watched:
     """One workload as the monitor sees it: its track, where the next change of it is, and what was said last."""
 
-    __slots__ = ("changes", "code", "key", "name", "policy", "ranges", "track", "turns_at", "verdict")
+    __slots__ = ("changes", "code", "key", "looks_at", "name", "policy", "ranges", "track", "turns_at", "verdict")
 
     def __init__(self, track: Track, policy: IdlePolicy, verdict: Verdict) -> None:
         self.track, self.key, self.name = track, track.key, str(track.key)
         self.policy, self.ranges, self.verdict = policy, Ranges.of(policy), verdict
         self.changes = changes(track, self.ranges)
-        self.code, self.turns_at = Code.YOUNG, 0
+        self.code, self.looks_at, self.turns_at = Code.YOUNG, 0, 0
 
-    def next_change(self, at: int) -> int | None:
+    def next_change(self, at: int) -> int:
         """The next run at which its track alone may change what is said."""
         place = bisect_right(self.changes, at)
-        return self.changes[place] if place < len(self.changes) else None
+        return self.changes[place] if place < len(self.changes) else _NEVER
 
 
 class Monitor:
@@ -55,26 +57,30 @@ class Monitor:
         self.verdicts: Mapping[str, Verdict] = {one.name: one.verdict for one in watched}
         self.sanity, self.turned, self.turns_to_spot = Sanity(), 0, 0
         self._cluster, self._watched, self._policy, self._outages = cluster, watched, policy, outages
-        self._by_key = {one.key: one for one in watched}
+        self._numbers = {one.key: number for number, one in enumerate(watched)}
         self._start, self._began = cluster.now(), cluster.seconds
         self._codes = Counter({Code.YOUNG: len(watched)})
         self._due: list[tuple[int, int]] = [(0, number) for number in range(len(watched))]
         self._blind = self._frozen = False
         self._taught: set[int] = set()
+        self._learnt: Iterable[Finished] = ()
+        self._told = len(cluster.stirred)
+        self._on_spot = sum(one.verdict.side is Side.SPOT for one in watched)
 
     def code_of(self, key: WorkloadKey) -> Code:
         """What the last run said of it."""
-        return self._by_key[key].code
+        return self._watched[self._numbers[key]].code
 
     @property
     def wants_spot(self) -> bool:
         """Whether any workload belongs on spot."""
-        return any(verdict.side is Side.SPOT for verdict in self.verdicts.values())
+        return self._on_spot > 0
 
     def run(self, at: int, *, every: bool = False) -> None:
         """Judge and turn sides as the run of minute ``at`` does. Past the end of the load, what was said last holds on."""
         blind = at < len(self._outages) and self._outages[at] == 1
-        numbers = list(range(len(self._watched))) if every or blind != self._blind else self._numbers(at)
+        due_now, everyone = self._due_at(at), range(len(self._watched))
+        numbers = list(everyone) if every or blind != self._blind else sorted(due_now)
         self._blind = blind
         due = [self._watched[number] for number in numbers]
         news = [self._judge(one, at) for one in due]
@@ -85,8 +91,9 @@ class Monitor:
         thawed, self._frozen = frozen != self._frozen, frozen
         for number, one, is_news in zip(numbers, due, news, strict=True):
             if every or is_news or at >= one.turns_at:
-                one.turns_at = at + 1 if self._turn(one) or thawed else self._next_look(one, at)
-            heapq.heappush(self._due, (max(at + 1, one.turns_at), number))
+                self._turn(one)
+                one.turns_at = self._next_turn(one, at)
+            heapq.heappush(self._due, (max(at + 1, min(one.looks_at, one.turns_at)), number))
         if thawed:
             self._wake_all(at + 1)
 
@@ -97,28 +104,34 @@ class Monitor:
 
     def learn(self, finished: Iterable[Finished]) -> None:
         """What moves that ended teach; each teaches once."""
+        if finished is self._learnt:
+            return
+        self._learnt = finished
         for move in finished:
-            one = self._by_key.get(move.workload)
-            if move.number in self._taught or one is None:
+            number = self._numbers.get(move.workload)
+            if move.number in self._taught or number is None:
                 continue
+            one = self._watched[number]
             self._taught.add(move.number)
             memory = learning.learn(one.verdict.memory, [move], self._policy.moves)
             self._say(one, msgspec.structs.replace(one.verdict, memory=memory))
 
-    def _numbers(self, at: int) -> list[int]:
-        """Those whose time has come, and those of whom a pod came or went not long ago."""
-        found = set[int]()
+    def _due_at(self, at: int) -> set[int]:
+        """Those whose time has come, and those that stirred since the last run."""
+        found = {self._numbers[key] for key in self._cluster.stirred[self._told :]}
+        self._told = len(self._cluster.stirred)
         while self._due and self._due[0][0] <= at:
             found.add(heapq.heappop(self._due)[1])
-        deployments = self._cluster.deployments
-        for number, one in enumerate(self._watched):
-            if deployments[one.key].stirred_at > self._cluster.seconds - one.ranges.reach * MINUTE:
-                found.add(number)
-        return sorted(found)
+        return found
 
     def _judge(self, one: Watched, at: int) -> bool:
         """Whether it says something else than before."""
-        code = code_at(one.track, at, one.ranges, self._view(one)) if at <= one.track.minutes else one.code
+        code, one.looks_at = one.code, _NEVER
+        if at <= one.track.minutes:
+            view = self._view(one)
+            code = code_at(one.track, at, one.ranges, view)
+            by_pods = next_change(view.lives, at, one.ranges) if view.lives else None
+            one.looks_at = min(one.next_change(at), by_pods or _NEVER)
         if code is one.code:
             return False
         self._codes[one.code] -= 1
@@ -143,8 +156,8 @@ class Monitor:
             idle=codes[Code.IDLE],
         )
 
-    def _turn(self, one: Watched) -> bool:
-        """Whether its verdict was written anew."""
+    def _turn(self, one: Watched) -> None:
+        """Write its verdict anew, if that is due."""
         after = sides.advance(
             one.verdict,
             JUDGEMENTS[one.code],
@@ -154,15 +167,14 @@ class Monitor:
             now=self._cluster.now(),
             frozen=self._frozen,
         )
-        if after is one.verdict:
-            return False
-        self._say(one, after)
-        return True
+        if after is not one.verdict:
+            self._say(one, after)
 
     def _say(self, one: Watched, verdict: Verdict) -> None:
         if _telling(one.verdict) != _telling(verdict):
             self.turns_to_spot += verdict.side is Side.SPOT and one.verdict.side is not Side.SPOT
             self.turned += verdict.side is not one.verdict.side or self._is_misplaced(verdict)
+        self._on_spot += (verdict.side is Side.SPOT) - (one.verdict.side is Side.SPOT)
         one.verdict = verdict
         self.verdicts = {**self.verdicts, one.name: verdict}
 
@@ -171,16 +183,18 @@ class Monitor:
         sides_of = (self._cluster.side(pod.fact.node_name) for pod in self._cluster.deployments[verdict.key].active)
         return any(side not in (None, verdict.side) for side in sides_of)
 
-    def _next_look(self, one: Watched, at: int) -> int:
-        """The next run that may say anything else, or write the same again; nothing but pods can make it an earlier one."""
+    def _next_turn(self, one: Watched, at: int) -> int:
+        """The next run that writes another verdict, or the same again, for as long as the evidence says what it says now."""
         verdict, policy = one.verdict, self._policy.sides
-        looks = [one.next_change(at), self._minute(sides.next_turn(verdict, policy))]
+        again = sides.next_turn(verdict, policy)
+        if again is None or (one.code is Code.IDLE and verdict.idle_runs < policy.idle_runs_to_spot):
+            return at + 1
         if verdict.idle_runs and verdict.good_at is not None and not JUDGEMENTS[one.code].measured:
-            looks.append(self._minute(verdict.good_at + policy.evidence_ttl))
-        return max(at + 1, min((look for look in looks if look is not None), default=at + 1))
+            again = min(again, verdict.good_at + policy.evidence_ttl)
+        return max(at + 1, self._minute(again))
 
-    def _minute(self, moment: datetime | None) -> int | None:
-        return None if moment is None else ceil((moment - self._start) / timedelta(minutes=1))
+    def _minute(self, moment: datetime) -> int:
+        return ceil((moment - self._start) / _A_MINUTE)
 
 
 def _telling(verdict: Verdict) -> tuple[Side, Evidence, bool, object]:
