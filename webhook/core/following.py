@@ -118,13 +118,20 @@ def situation(world: World, move: InFlight, live: Live) -> Situation:
     belonging = belongs(workload, settled, world.policy.sides, now=world.now)
     # A surge that evicts looks for itself: it never does so below N + 1.
     touches = move.step is Step.ANNOUNCED or (move.step is Step.EVICTING and move.way is Way.EVICT)
+    # While the pod that comes is waited for, nobody asks who may go for it; that look is the most frequent of all.
+    chooses = move.step is Step.RAISED and _has_one_more(move, live)
     return Situation(
         wanted=move.to if move.trim else belonging.side,
         stopped=stop_reason(world) is not None or settled.mode is not Mode.MOVE,
         refusal=_second_thoughts(world, move, live) if touches else "",
-        affords=move.step is not Step.RAISED or affords_one_more(world, move),
-        by_cost=not any(_is_wrong_victim_of(move, one) for one in world.control.finished),
+        affords=not chooses or affords_one_more(world, move),
+        by_cost=not chooses or not any(_is_wrong_victim_of(move, one) for one in world.control.finished),
     )
+
+
+def _has_one_more(move: InFlight, live: Live) -> bool:
+    """Whether more pods are Ready than the workload is to have."""
+    return sum(pod.ready and pod.is_active for pod in live.pods) > move.replicas
 
 
 def _is_wrong_victim_of(move: InFlight, ended: Finished) -> bool:

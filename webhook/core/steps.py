@@ -57,7 +57,8 @@ class Situation(Value, frozen=True):
     ``stopped``: new moves are not wanted, those under way are to end soon. ``refusal`` is why its pod must not be touched
     after all, by a look at the world right before; empty where nothing speaks against it.
     ``affords``: the budgets allow one pod more to be disrupted by this move.
-    ``by_cost``: the ReplicaSet controller is trusted to read deletion costs, as it does by default.
+    ``by_cost``: the ReplicaSet controller is trusted to read deletion costs, as it does by default. Of both nothing is
+    said against it before a surge has its one pod more and must choose.
     """
 
     wanted: Side | None
