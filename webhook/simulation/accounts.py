@@ -29,8 +29,12 @@ def availability(found: DeploymentState, nodes: Nodes, told: list[Availability],
 
 def bookings(before: Control, after: Control, wholes_of: Callable[[Side], Wholes]) -> list[Booked]:
     """What a write of the book adds to its disruptions."""
+    if after.disruptions is before.disruptions:
+        return []
     known = set(before.disruptions)
     fresh = [one for one in after.disruptions if one not in known]
+    if not fresh:
+        return []
     numbers = {move.number for move in before.moves}
     begun = {str(move.workload) for move in after.moves if move.number not in numbers}
     wholes = {side: wholes_of(side) for side in {one.to for one in fresh}}
