@@ -23,6 +23,7 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 import msgspec
@@ -363,8 +364,14 @@ def _promised(census: Census, in_flight: Iterable[InFlight], workloads: Workload
 
 
 def _need(pod: PodFact) -> Room:
-    extended = {name: math.ceil(amount) for name, amount in pod.needs.extended}
-    return Room(*_whole(pod.requests, math.ceil), 1, extended, frozenset(pod.needs.host_ports))
+    return _asked(pod.requests, pod.needs.extended, pod.needs.host_ports)
+
+
+@lru_cache(maxsize=4_096)
+def _asked(requests: Resources, extended: tuple[tuple[str, float], ...], host_ports: tuple[int, ...]) -> Room:
+    """Kept, for the many pods of a cluster ask for few different things."""
+    more = {name: math.ceil(amount) for name, amount in extended}
+    return Room(*_whole(requests, math.ceil), 1, more, frozenset(host_ports))
 
 
 def room_on(node: NodeFact, pods: Iterable[PodFact]) -> Room:

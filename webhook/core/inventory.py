@@ -114,11 +114,11 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
     """The snapshot of one moment. Everything is ordered by name, so that an unchanged world gives unchanged bytes.
 
     ``measured`` may be of an earlier census. ``keeps_census``: moves are to be planned from it. ``nodes`` are taken as
-    they are where they were built before; those of the census and of the usage are then not looked at.
+    they are where they were built before, and the snapshot has the very same; those of the census and of the usage are
+    then not looked at.
     """
     samples = {sample.node: sample for sample in (node_usage.nodes if node_usage else ())}
-    if nodes is None:
-        nodes = _nodes(census, policy, samples, measured)
+    known = _nodes(census, policy, samples, measured) if nodes is None else nodes
     resolved = owners.resolve(census)
     recent = load.recent(census, samples, measured, resolved, policy.balance)
     meta = Meta(
@@ -137,7 +137,7 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
         book,
         policy,
         history=history or History(),
-        nodes=nodes,
+        nodes=known,
         resolved=resolved,
     )
     workloads = (msgspec.structs.replace(made, use=measured.workloads.get(made.key)) for made in found)
@@ -146,15 +146,18 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
         for one in sorted(census.namespaces, key=lambda n: n.name)
     ]
     whole, control = (kept(census), book.control) if keeps_census else (None, None)
-    return Snapshot(
+    built = Snapshot(
         meta,
-        nodes=nodes.values(),
+        nodes=known.values(),
         namespaces=namespaces,
         workloads=workloads,
         bound=recent.pods,
         census=whole,
         control=control,
     )
+    if nodes is not None:
+        built.nodes = nodes
+    return built
 
 
 def _nodes(

@@ -314,7 +314,9 @@ class Cluster(Timeline):
         )
         self._remember_replicas(found, book)
         seen = {str(found.key): self._seen[found.key]}
-        return inventory.build(census, book, self.policy, history=History(seen=seen), nodes=landscape.nodes)
+        snapshot = inventory.build(census, book, self.policy, history=History(seen=seen), nodes=landscape.nodes)
+        landscape.sum_up(snapshot)
+        return snapshot
 
     def _observe_replicas(self, key: WorkloadKey) -> None:
         if key in self.deployments:

@@ -1,13 +1,15 @@
 """The nodes of a simulated cluster at one moment, read once however many look at them."""
 
+from collections import deque
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
 
-from webhook.core import inventory
+from webhook.core import inventory, spotpool
 from webhook.core.census import NodeFact
 from webhook.core.model import Node
 from webhook.core.policy import Policy
+from webhook.core.snapshot import Snapshot
 from webhook.core.terrain import Terrain
 
 Known = dict[str, tuple[NodeFact, Node]]
@@ -19,6 +21,7 @@ class Landscape:
     def __init__(self, facts: tuple[NodeFact, ...], policy: Policy, known: Known) -> None:
         self.facts = facts
         self._policy, self._known = policy, known
+        self._first: Snapshot | None = None
 
     @cached_property
     def nodes(self) -> Mapping[str, Node]:
@@ -29,6 +32,11 @@ class Landscape:
     def terrain(self) -> Terrain:
         """As a proof of a destination sees them."""
         return Terrain(sorted(self.facts, key=lambda one: one.name), self._policy)
+
+    def sum_up(self, snapshot: Snapshot) -> None:
+        """Let a snapshot that has these very nodes know what the first one of them was told of their fleet."""
+        deque(spotpool.fleet_steps(snapshot, self._first), maxlen=0)
+        self._first = self._first or snapshot
 
     def _node(self, fact: NodeFact) -> Node:
         known = self._known.get(fact.name)

@@ -8,7 +8,7 @@ the same.
 import heapq
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 
@@ -54,7 +54,7 @@ class Monitor:
     """
 
     def __init__(self, cluster: Cluster, watched: Sequence[Watched], policy: Policy, outages: bytes) -> None:
-        self.verdicts: Mapping[str, Verdict] = {one.name: one.verdict for one in watched}
+        self.verdicts = {one.name: one.verdict for one in watched}
         self.sanity, self.turned, self.turns_to_spot = Sanity(), 0, 0
         self._cluster, self._watched, self._policy, self._outages = cluster, watched, policy, outages
         self._numbers = {one.key: number for number, one in enumerate(watched)}
@@ -80,10 +80,11 @@ class Monitor:
         """Judge and turn sides as the run of minute ``at`` does. Past the end of the load, what was said last holds on."""
         blind = at < len(self._outages) and self._outages[at] == 1
         due_now, everyone = self._due_at(at), range(len(self._watched))
-        numbers = list(everyone) if every or blind != self._blind else sorted(due_now)
+        every = every or blind != self._blind
+        numbers = list(everyone) if every else sorted(due_now)
         self._blind = blind
         due = [self._watched[number] for number in numbers]
-        news = [self._judge(one, at) for one in due]
+        news = [(every or at >= one.looks_at) and self._judge(one, at) for one in due]
         self.sanity = sanity.examine(
             self.sanity, self._tally(), now=self._cluster.now(), patience=self._policy.idle.window
         )
@@ -120,6 +121,8 @@ class Monitor:
         """Those whose time has come, and those that stirred since the last run."""
         found = {self._numbers[key] for key in self._cluster.stirred[self._told :]}
         self._told = len(self._cluster.stirred)
+        for number in found:
+            self._watched[number].looks_at = at
         while self._due and self._due[0][0] <= at:
             found.add(heapq.heappop(self._due)[1])
         return found
@@ -176,7 +179,7 @@ class Monitor:
             self.turned += verdict.side is not one.verdict.side or self._is_misplaced(verdict)
         self._on_spot += (verdict.side is Side.SPOT) - (one.verdict.side is Side.SPOT)
         one.verdict = verdict
-        self.verdicts = {**self.verdicts, one.name: verdict}
+        self.verdicts[one.name] = verdict
 
     def _is_misplaced(self, verdict: Verdict) -> bool:
         """Whether a pod of it is elsewhere; where none is, what the evidence says changes no plan."""
