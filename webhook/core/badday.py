@@ -145,10 +145,8 @@ def _fallen(peaks: tuple[Peak, ...], policy: MovePolicy) -> str:
 
 def _no_capacity(finished: Iterable[Finished], policy: MovePolicy, now: datetime) -> str:
     """Of a stamp from the future nobody knows how long it has been, so it counts within the same distance only."""
-    misses = sum(
-        move.outcome is Outcome.NO_CAPACITY and move.to is Side.SPOT and abs(now - move.ended_at) < policy.healthy_for
-        for move in finished
-    )
+    without = [move for move in finished if move.outcome is Outcome.NO_CAPACITY]
+    misses = sum(move.to is Side.SPOT and abs(now - move.ended_at) < policy.healthy_for for move in without)
     return f"{misses} moves to spot found no room" if misses >= _FEW else ""
 
 

@@ -120,7 +120,8 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
     samples = {sample.node: sample for sample in (node_usage.nodes if node_usage else ())}
     known = _nodes(census, policy, samples, measured) if nodes is None else nodes
     resolved = owners.resolve(census)
-    recent = load.recent(census, samples, measured, resolved, policy.balance)
+    # Without any load nothing is scored by it, and whom it misses is of no use.
+    recent = load.recent(census, samples, measured, resolved, policy.balance) if samples else load.NOBODY
     meta = Meta(
         captured_at=census.taken_at,
         generation=generation,
@@ -148,7 +149,7 @@ def build(  # noqa: PLR0913 - all that a snapshot is made of, by name
     whole, control = (kept(census), book.control) if keeps_census else (None, None)
     built = Snapshot(
         meta,
-        nodes=known.values(),
+        nodes=() if nodes else known.values(),
         namespaces=namespaces,
         workloads=workloads,
         bound=recent.pods,

@@ -285,6 +285,8 @@ class _Chooser:
     def __init__(self, world: World, *, thorough: bool) -> None:
         self._world, self._thorough = world, thorough
         self._number = max(world.control.numbered, _learnt(world))
+        self._spent: dict[Side, Refusal | None] = {}
+        """What the budgets of all together say, until the next move is charged to them."""
         owed = tuple(_more(world, move) for move in world.control.moves if move.owed)
         self._ledger = Ledger.of((*budget.expire(world.control.disruptions, world.policy.moves, now=world.now), *owed))
         self._uids = sum(map(_uids, world.control.moves))
@@ -317,9 +319,14 @@ class _Chooser:
 
     def _used_up(self, to: Side) -> Refusal | None:
         """The budget of the run or of the cluster that lets nobody go there any more."""
-        unbounded = dict.fromkeys(("per_namespace", "per_workload", "per_node"), _UNBOUNDED)
-        policy = _limited(self._world.policy.moves, to, **unbounded)
-        return self._ledger.refuses(Disruption(self._world.now, to, "", ""), policy, self._world.scene.wholes[to])
+        if to not in self._spent:
+            unbounded = dict.fromkeys(("per_namespace", "per_workload", "per_node"), _UNBOUNDED)
+            policy, wanted = (
+                _limited(self._world.policy.moves, to, **unbounded),
+                Disruption(self._world.now, to, "", ""),
+            )
+            self._spent[to] = self._ledger.refuses(wanted, policy, self._world.scene.wholes[to])
+        return self._spent[to]
 
     def _begin(self, candidate: _Candidate) -> Consideration:
         """By its first pod that has a budget and a place."""
@@ -368,6 +375,7 @@ class _Chooser:
         move = _begin(self._world, candidate, pod, found.node, self._number + 1)
         self._number, self._uids = move.number, self._uids + _uids(move)
         self._ledger = ledger
+        self._spent.clear()
         self._proofs.take(pod, found.node)
         self.starts.append(move)
         self.disruptions += cost

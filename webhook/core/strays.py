@@ -22,11 +22,13 @@ _NOTE = "pods waited for the demand of a move that was over"
 
 def freeing(world: World, workload: Workload, number: int) -> InFlight | None:
     """What frees such pods of a workload, as a surge that has nothing left to do but that; None where there is none."""
+    pods = world.scene.pods.get(workload.key, [])
+    if all(pod.node_name for pod in pods):
+        return None
     key, settled = workload.key, world.scene.consents[workload.key]
     fact = world.scene.facts.get(key)
     if key.kind != "Deployment" or fact is None or settled.mode is not Mode.MOVE or key in world.moving:
         return None
-    pods = world.scene.pods.get(key, [])
     for side in Side:
         waiting = [pod for pod in pods if _waits(world, workload, pod, side)]
         if waiting:

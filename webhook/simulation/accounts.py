@@ -51,7 +51,7 @@ def wholes(deployments: Mapping[WorkloadKey, DeploymentState], nodes: Nodes, to:
     return Wholes(
         cluster=cluster,
         namespaces=namespaces,
-        workloads={str(key): found.replicas for key, found in deployments.items()},
+        workloads={found.name: found.replicas for found in deployments.values()},
         nodes={name: sum(pod.fact.is_active for pod in node.pods.values()) for name, node in nodes.items()},
     )
 

@@ -171,15 +171,20 @@ def _doubt(lives: tuple[Life, ...], at: int, ranges: Ranges) -> Code | None:
     """No pod, for too long no pod, or too much of the pods' time not seen."""
     if all(end is not None for _, end in lives) or _up(lives, at, ranges) < ranges.min_coverage * ranges.window:
         return Code.NO_PODS
-    return Code.COVERAGE if _seen(lives, at, ranges) < ranges.min_coverage * _existed(lives, at, ranges) else None
+    existed, seen = _existed_and_seen(lives, at, ranges)
+    return Code.COVERAGE if seen < ranges.min_coverage * existed else None
 
 
-def _existed(lives: tuple[Life, ...], at: int, ranges: Ranges) -> int:
-    return sum(_count(_steps(life, at, ranges)) for life in lives)
-
-
-def _seen(lives: tuple[Life, ...], at: int, ranges: Ranges) -> int:
-    return sum(_count(_steps(life, at, ranges, late=ranges.starting)) for life in lives)
+def _existed_and_seen(lives: tuple[Life, ...], at: int, ranges: Ranges) -> tuple[int, int]:
+    """Minutes of all its pods: in which they were there, and in which what they did was seen."""
+    existed = seen = 0
+    since, late = at - ranges.window + 1, ranges.starting
+    for begin, end in lives:
+        last = at if end is None else min(at, floor(end / MINUTE))
+        # As `_steps` has them; this is asked for thousands of times a day.
+        existed += max(0, last - max(ceil(begin / MINUTE), since) + 1)
+        seen += max(0, last - max(ceil(begin / MINUTE + late), since) + 1)
+    return existed, seen
 
 
 def _up(lives: tuple[Life, ...], at: int, ranges: Ranges) -> int:
@@ -197,17 +202,15 @@ def _steps(life: Life, at: int, ranges: Ranges, *, late: float = 0.0) -> tuple[i
     return first, at if end is None else min(at, floor(end / MINUTE))
 
 
-def _count(steps: tuple[int, int]) -> int:
-    return max(0, steps[1] - steps[0] + 1)
-
-
 def next_change(lives: Sequence[Life], at: int, ranges: Ranges) -> int | None:
     """The first run after ``at`` that may say something else because of these lives; None where none may.
 
     It may be too early, and never too late. What the track itself changes is put aside, see ``changes``.
     """
-    events = [event for life in lives for event in _events(life, ranges) if event > at]
     steady = _steady(tuple(lives), at, ranges)
+    if steady == 0:
+        return at + 1
+    events = [event for life in lives for event in _events(life, ranges) if event > at]
     return min(events if steady is None else [*events, at + 1 + steady], default=None)
 
 
@@ -234,7 +237,8 @@ def _steady(lives: tuple[Life, ...], at: int, ranges: Ranges) -> int | None:
     if spare < 0:
         return steady
     ended = len(lives) - len(running)
-    margin = _seen(lives, at, ranges) - share * _existed(lives, at, ranges)
+    existed, seen = _existed_and_seen(lives, at, ranges)
+    margin = seen - share * existed
     if margin < 0:
         gain = share * ended + sum(begin + ranges.starting + 1 >= since for begin in running)
         return min(steady, max(0, ceil(-margin / gain - _TINY) - 1)) if gain else steady

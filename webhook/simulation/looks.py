@@ -5,7 +5,7 @@ seconds cannot: here each workload is built by `core.inventory` only when someth
 would leave where it is, is left out of the look. A test holds every kept look against one that was built whole.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -115,6 +115,7 @@ class Looks:
         self._cluster, self._policy = cluster, policy
         self._tallies, self._told = Tallies(cluster, policy), 0
         self._kept: dict[WorkloadKey, _Kept] = {}
+        self._verdicts: dict[WorkloadKey, Verdict | None] = {}
         self._consents: dict[WorkloadKey, Consent] = {}
         self._namespaces: dict[str, Namespace] = {}
 
@@ -128,8 +129,9 @@ class Looks:
     def only(self, keys: Iterable[WorkloadKey], *, wants_spot: bool) -> World:
         """The nodes, and of the workloads only these: enough to follow moves of them, and not to begin any."""
         found = [key for key in keys if key in self._cluster.deployments]
+        surging = self._cluster.book.control.surging
         for key in found:
-            self._refresh(key)
+            self._refresh(key, surging)
         return self._look(found, None, wants_spot=wants_spot)
 
     def _look(self, keys: Iterable[WorkloadKey], totals: Totals | None, *, wants_spot: bool) -> World:
@@ -169,23 +171,32 @@ class Looks:
         cluster, verdicts = self._cluster, self._cluster.book.verdicts
         stirred = set(cluster.stirred[self._told :])
         self._told = len(cluster.stirred)
-        turned = {key for key, kept in self._kept.items() if kept.said != _said(verdicts.get(kept.name))}
+        turned = set(self._turned(verdicts))
+        surging = cluster.book.control.surging
         for key in stirred | turned:
             if key not in cluster.deployments:
                 self._kept.pop(key, None)
                 self._tallies.drop(key)
                 continue
-            kept = self._refresh(key)
+            kept = self._refresh(key, surging)
             self._kept[key] = kept._replace(rests=self._rests(kept), said=_said(kept.workload.verdict))
             if key in stirred:
                 self._tallies.take(kept.workload, self._consents[key])
 
-    def _refresh(self, key: WorkloadKey) -> _Kept:
+    def _turned(self, verdicts: Mapping[str, Verdict]) -> Iterator[WorkloadKey]:
+        for key, kept in self._kept.items():
+            verdict = verdicts.get(kept.name)
+            if verdict is not self._verdicts.get(key):
+                self._verdicts[key] = verdict
+                if kept.said != _said(verdict):
+                    yield key
+
+    def _refresh(self, key: WorkloadKey, surging: Mapping[WorkloadKey, Side]) -> _Kept:
         found, book = self._cluster.deployments[key], self._cluster.book
         kept = self._kept.get(key)
         if kept is None or kept.stirs != found.stirs:
             kept = self._built(found, book)
-        kept = self._kept[key] = kept.by(book.verdicts.get(kept.name), book.control.surging.get(key))
+        kept = self._kept[key] = kept.by(book.verdicts.get(kept.name), surging.get(key))
         if key not in self._consents:
             self._settle(kept.workload)
         return kept
@@ -201,7 +212,7 @@ class Looks:
         nodes = self._cluster.landscape.nodes
         workload = inventory.build(census, book, self._policy, nodes=nodes).workloads[found.key]
         pods = sorted((fact for fact in facts if fact.is_active), key=lambda fact: fact.name)
-        return _Kept(found.stirs, workload, found.facts[0], pods, str(found.key))
+        return _Kept(found.stirs, workload, found.facts[0], pods, found.name)
 
     def _settle(self, workload: Workload) -> None:
         """What stays of a workload, whatever happens to it."""

@@ -177,9 +177,12 @@ class DeploymentState:
     kept: tuple[ControllerFact, ...] = ()
     key: WorkloadKey = field(init=False)
     """Its name among workloads."""
+    name: str = field(init=False)
+    """The same, as the book writes it."""
 
     def __post_init__(self) -> None:
         self.key = self.spec.key
+        self.name = str(self.key)
 
     @property
     def active(self) -> list[PodState]:

@@ -5,6 +5,7 @@ one with the highest score is taken, equals by chance: the share of the pod's wi
 weight of NodeAffinity is, the spread of the owner's pods over nodes twice, the free share of CPU and memory once.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from random import Random
 
@@ -19,12 +20,13 @@ def choose(pod: PodState, nodes: Iterable[NodeState], rng: Random) -> NodeState 
     feasible = [node for node in nodes if is_feasible(pod, node)]
     if not feasible:
         return None
-    company = [sum(other.owner is pod.owner for other in node.pods.values()) for node in feasible]
+    mates = Counter(other.fact.node_name for other in pod.owner.pods.values())
+    company = [mates[node.name] for node in feasible]
     most, liking = max(company), [_liking(pod, node) for node in feasible]
     best = max(liking) or 1
     scores = [
-        200.0 * liked / best + 200.0 * (1.0 - mates / most if most else 1.0) + _free(node, pod.fact.requests)
-        for node, liked, mates in zip(feasible, liking, company, strict=True)
+        200.0 * liked / best + 200.0 * (1.0 - near / most if most else 1.0) + _free(node, pod.fact.requests)
+        for node, liked, near in zip(feasible, liking, company, strict=True)
     ]
     top = max(scores)
     return rng.choice([node for node, score in zip(feasible, scores, strict=True) if score == top])

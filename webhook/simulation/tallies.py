@@ -65,6 +65,7 @@ class Tallies:
         self._pods: dict[str, int] = {}
         self._rooms: dict[str, Room] = {}
         self._tenants: dict[WorkloadKey, Mapping[str, int]] = {}
+        self._active: dict[WorkloadKey, Mapping[str, int]] = {}
         self._owners: dict[tuple[str, str, str], WorkloadKey] = {}
         self._counted: dict[Side, dict[WorkloadKey, int]] = {side: {} for side in Side}
         self._replicas: dict[str, int] = {}
@@ -75,6 +76,7 @@ class Tallies:
     def drop(self, key: WorkloadKey) -> None:
         """It is gone."""
         self._old.update(self._tenants.pop(key, ()))
+        self._active.pop(key, None)
         for counted in self._counted.values():
             counted.pop(key, None)
         self._replicas.pop(str(key), None)
@@ -82,10 +84,14 @@ class Tallies:
     def take(self, workload: Workload, settled: Consent) -> None:
         """It changed, or a pod of it."""
         key, found = workload.key, self._cluster.deployments[workload.key]
-        bound = (pod.fact for pod in found.pods.values() if pod.fact.node_name)
-        there = Counter(fact.node_name for fact in bound if fact.phase not in FINISHED)
-        self._old.update(self._tenants.get(key, ()), there)
-        self._tenants[key] = there
+        bound = [pod.fact for pod in found.pods.values() if pod.fact.node_name and pod.fact.phase not in FINISHED]
+        there, active = Counter(fact.node_name for fact in bound), Counter(f.node_name for f in bound if f.is_active)
+        before, was_active = self._tenants.get(key, {}), self._active.get(key, {})
+        if there != before or active != was_active:
+            # Pods of one workload ask for the same, so a node is another only where their number is.
+            names = before.keys() | there.keys()
+            self._old |= {n for n in names if (there[n], active[n]) != (before.get(n, 0), was_active.get(n, 0))}
+        self._tenants[key], self._active[key] = there, active
         self._owners[key.namespace, key.kind, key.name] = key
         self._owners[key.namespace, "ReplicaSet", found.set_name] = key
         if settled.mode is Mode.MOVE and settled.handled and key.namespace not in self._policy.excluded_namespaces:

@@ -28,6 +28,8 @@ class Timeline:
         self._start, self._seconds = start, 0.0
         self._rng = Random(seed)  # noqa: S311 - a history that can be told again
         self._numbers, self._heap = count(1), list[_Event]()
+        self._now = 0.0, start
+        """What the clock told last, and at which second."""
 
     @property
     def seconds(self) -> float:
@@ -41,7 +43,11 @@ class Timeline:
 
     def now(self) -> datetime:
         """The clock; it never tells microseconds that nobody asked for."""
-        return self._start + timedelta(milliseconds=round(self._seconds * 1000))
+        seconds, moment = self._now
+        if seconds != self._seconds:
+            moment = self._start + timedelta(milliseconds=round(self._seconds * 1000))
+            self._now = self._seconds, moment
+        return moment
 
     def advance(self, seconds: float) -> None:
         """Let time pass. Also a `sleep`: what happens meanwhile happens, a second mover's run for instance."""
