@@ -16,7 +16,7 @@ from webhook.core.book import Control
 from webhook.core.fitting import MEANING, Destination
 from webhook.core.model import Side
 from webhook.core.moves import MISSES, Disruption, Finished, Happening, Hold, InFlight, Live, Outcome, Step
-from webhook.core.planning import Plan, affords_one_more, refused, stop_reason
+from webhook.core.planning import Plan, affords_one_more, refused
 from webhook.core.policy import Mode, MovePolicy
 from webhook.core.policy import Move as Way
 from webhook.core.scene import World
@@ -122,7 +122,7 @@ def situation(world: World, move: InFlight, live: Live) -> Situation:
     chooses = move.step is Step.RAISED and _has_one_more(move, live)
     return Situation(
         wanted=move.to if move.trim else belonging.side,
-        stopped=stop_reason(world) is not None or settled.mode is not Mode.MOVE,
+        stopped=world.stopped is not None or settled.mode is not Mode.MOVE,
         refusal=_second_thoughts(world, move, live) if touches else "",
         affords=not chooses or affords_one_more(world, move),
         by_cost=not chooses or not any(_is_wrong_victim_of(move, one) for one in world.control.finished),

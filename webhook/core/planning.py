@@ -32,7 +32,7 @@ from webhook.core.scene import Scene, World
 from webhook.core.steps import generation_of
 from webhook.core.touch import Handling
 
-__all__ = ["Consideration", "Plan", "Scene", "World", "plan", "refreshed", "refused", "stop_reason"]
+__all__ = ["Consideration", "Plan", "Scene", "World", "plan", "refreshed", "refused"]
 
 KEPT_FINISHED = 200
 """Moves that the book keeps for `history`; what they taught is kept beside each verdict."""
@@ -177,18 +177,6 @@ def _all_missed(world: World) -> int:
     return sum(map(world.scene.missed, world.scene.snapshot.workloads.values()))
 
 
-def stop_reason(world: World) -> tuple[str, str] | None:
-    """Why no move may begin in either direction: the configuration, a person's `pause`, or a book that nobody keeps."""
-    if "moves" in world.policy.pause:
-        return "paused", "moves are paused in the configuration"
-    if (pause := world.control.paused) is not None:
-        by, why = f" by {pause.by}" if pause.by else "", f" ({pause.reason})" if pause.reason else ""
-        return "paused", f"moves were paused{by}; `spot-balancer resume` starts them again{why}"
-    if world.heartbeat is None or abs(world.now - world.heartbeat) > world.policy.sides.heartbeat_ttl:
-        return "old-book", "the monitor has not kept the book; nothing moves on old news"
-    return None
-
-
 def _consider(world: World, workload: Workload) -> Consideration | _Case | None:
     """What is to be thought of one workload, or the case where it may go; None where it has nothing that could be moved."""
     key, settled = workload.key, world.scene.consents[workload.key]
@@ -229,7 +217,7 @@ def _rests(case: _Case) -> Said | None:
 
 def _waits(case: _Case) -> Said | None:
     """Why what is to be moved is not moved now."""
-    if stop := stop_reason(case.world):
+    if stop := case.world.stopped:
         return *stop, None
     if case.belonging.doubt:
         return *case.belonging.doubt, None
@@ -299,7 +287,7 @@ class _Chooser:
 
     def free(self, workload: Workload) -> Consideration | None:
         """Evict its pods that wait for the demand of a move that is over; that costs no budget, for none of them runs."""
-        if stop_reason(self._world) or len(self._world.control.moves) + len(self.starts) >= _MOST_MOVES:
+        if self._world.stopped or len(self._world.control.moves) + len(self.starts) >= _MOST_MOVES:
             return None
         move = strays.freeing(self._world, workload, self._number + 1)
         if move is None:

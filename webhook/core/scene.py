@@ -227,6 +227,18 @@ class World:
         return self.scene.ground_with(other for other in self.control.moves if other.number != move.number)
 
     @cached_property
+    def stopped(self) -> tuple[str, str] | None:
+        """Why no move may begin in either direction, as (code, sentence): the configuration, a `pause`, a book that nobody keeps."""
+        if "moves" in self.policy.pause:
+            return "paused", "moves are paused in the configuration"
+        if (pause := self.control.paused) is not None:
+            by, why = f" by {pause.by}" if pause.by else "", f" ({pause.reason})" if pause.reason else ""
+            return "paused", f"moves were paused{by}; `spot-balancer resume` starts them again{why}"
+        if self.heartbeat is None or abs(self.now - self.heartbeat) > self.policy.sides.heartbeat_ttl:
+            return "old-book", "the monitor has not kept the book; nothing moves on old news"
+        return None
+
+    @cached_property
     def moving(self) -> frozenset[WorkloadKey]:
         """The workloads that a move is under way of."""
         return frozenset(move.workload for move in self.control.moves)
@@ -243,5 +255,6 @@ class World:
         workload = self.scene.snapshot.workloads.get(key)
         if workload is None:
             return Memory()
+        memory = workload.verdict.memory if workload.verdict else Memory()
         mine = [one for one in self._finished.get(key, ()) if one.uid == workload.uid]
-        return learning.learn(workload.verdict.memory if workload.verdict else Memory(), mine, self.policy.moves)
+        return learning.learn(memory, mine, self.policy.moves) if mine else memory

@@ -96,7 +96,7 @@ def _side(side: Side, judgement: Judgement, *, idle_runs: int, policy: SidePolic
 
 
 def _worth_writing(before: Verdict, after: Verdict, *, policy: SidePolicy, now: datetime) -> bool:
-    return _telling(before) != _telling(after) or _turn_has_come(before, policy, now)
+    return _turn_has_come(before, policy, now) or _telling(before) != _telling(after)
 
 
 def _telling(verdict: Verdict) -> tuple[object, ...]:

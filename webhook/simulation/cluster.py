@@ -187,7 +187,8 @@ class Cluster(Timeline):
         )
         self._books.note(self._seconds, book)
         self.book_version += 1
-        for key in before.surging.keys() - book.control.surging.keys():
+        ended = () if before.moves is book.control.moves else before.surging.keys() - book.control.surging.keys()
+        for key in ended:
             self.later(self._lags.sync[1], partial(self._observe_replicas, key))
 
     def write_verdict(self, verdict: Verdict) -> None:

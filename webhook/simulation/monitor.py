@@ -8,8 +8,9 @@ the same.
 import heapq
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import takewhile
 from math import ceil
 
 import msgspec
@@ -63,7 +64,7 @@ class Monitor:
         self._due: list[tuple[int, int]] = [(0, number) for number in range(len(watched))]
         self._blind = self._frozen = False
         self._taught: set[int] = set()
-        self._learnt: Iterable[Finished] = ()
+        self._learnt: tuple[Finished, ...] = ()
         self._told = len(cluster.stirred)
         self._on_spot = sum(one.verdict.side is Side.SPOT for one in watched)
 
@@ -103,17 +104,19 @@ class Monitor:
             one.turns_at = min(one.turns_at, at)
         self._due = [(at, number) for number in range(len(self._watched))]
 
-    def learn(self, finished: Iterable[Finished]) -> None:
+    def learn(self, finished: tuple[Finished, ...]) -> None:
         """What moves that ended teach; each teaches once."""
         if finished is self._learnt:
             return
         self._learnt = finished
-        for move in finished:
+        # The last ones are the newest, and all before one that was taught were taught with it or earlier.
+        fresh = list(takewhile(lambda move: move.number not in self._taught, reversed(finished)))
+        for move in reversed(fresh):
+            self._taught.add(move.number)
             number = self._numbers.get(move.workload)
-            if move.number in self._taught or number is None:
+            if number is None:
                 continue
             one = self._watched[number]
-            self._taught.add(move.number)
             memory = learning.learn(one.verdict.memory, [move], self._policy.moves)
             self._say(one, msgspec.structs.replace(one.verdict, memory=memory))
 
