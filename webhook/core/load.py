@@ -45,6 +45,9 @@ class Recent(NamedTuple):
     left_out: int = 0
 
 
+NOBODY = Recent(())
+
+
 def measure(census: Census, use: PodsUse, owners: Owners, policy: BalancePolicy) -> Measured:
     """Join each pod's use with what the API server knows of it. A pod without a value counts nowhere."""
     by_workload: defaultdict[WorkloadKey, list[Resources]] = defaultdict(list)
