@@ -5,7 +5,7 @@ whether it has a place, is looked at again right before.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -54,12 +54,13 @@ def stepped(control: Control, steps: Mapping[int, Next], *, now: datetime) -> Co
         else:
             moves.append(step.move)
             more += _one_more(move, step.move, now)
+    control = msgspec.structs.replace(control, moves=tuple(moves), disruptions=(*control.disruptions, *more))
+    if not ended:
+        return control
     return msgspec.structs.replace(
         control,
-        moves=tuple(moves),
         finished=(*control.finished, *ended),
         ended=dict(Counter(control.ended) + Counter(f"{one.to}/{one.outcome}" for one in ended)),
-        disruptions=(*control.disruptions, *more),
     )
 
 
@@ -125,7 +126,7 @@ def situation(world: World, move: InFlight, live: Live) -> Situation:
         stopped=world.stopped is not None or settled.mode is not Mode.MOVE,
         refusal=_second_thoughts(world, move, live) if touches else "",
         affords=not chooses or affords_one_more(world, move),
-        by_cost=not chooses or not any(_is_wrong_victim_of(move, one) for one in world.control.finished),
+        by_cost=not chooses or not _took_a_wrong_one(move, world.control.finished),
     )
 
 
@@ -134,9 +135,10 @@ def _has_one_more(move: InFlight, live: Live) -> bool:
     return sum(pod.ready and pod.is_active for pod in live.pods) > move.replicas
 
 
-def _is_wrong_victim_of(move: InFlight, ended: Finished) -> bool:
+def _took_a_wrong_one(move: InFlight, ended: Iterable[Finished]) -> bool:
     """Whether costs did not lead the controller before, for this very workload."""
-    return ended.outcome is Outcome.WRONG_VICTIM and ended.workload == move.workload and ended.uid == move.uid
+    wrong = [one for one in ended if one.outcome is Outcome.WRONG_VICTIM]
+    return any(one.workload == move.workload and one.uid == move.uid for one in wrong)
 
 
 def _second_thoughts(world: World, move: InFlight, live: Live) -> str:

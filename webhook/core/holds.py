@@ -64,6 +64,8 @@ class Asked:
         For the pod that comes next it holds again, so nowhere else is it taken as over.
         """
         said = pod.needs.annotations
+        if not said:
+            return said
         duration = _seconds(dict(said).get(_DO_NOT_DISRUPT, ""))
         if duration is None or pod.created_at is None or (self._now - pod.created_at).total_seconds() < duration:
             return said

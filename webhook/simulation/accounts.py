@@ -43,16 +43,19 @@ def bookings(before: Control, after: Control, wholes_of: Callable[[Side], Wholes
 
 def wholes(deployments: Mapping[WorkloadKey, DeploymentState], nodes: Nodes, to: Side) -> Wholes:
     """What the percents of budgets are of, counted from the cluster itself."""
-    cluster, namespaces = 0, dict[str, int]()
-    for key, found in deployments.items():
-        number = 1 if to is Side.SPOT else sum(is_spot(nodes, pod) for pod in found.active)
-        cluster += number
-        namespaces[key.namespace] = namespaces.get(key.namespace, 0) + number
+    active = {name: [pod for pod in node.pods.values() if pod.fact.is_active] for name, node in nodes.items()}
+    namespaces = dict.fromkeys((key.namespace for key in deployments), 0)
+    if to is Side.SPOT:
+        counted = [key.namespace for key in deployments]
+    else:
+        counted = [pod.owner.key.namespace for name, node in nodes.items() if node.spot for pod in active[name]]
+    for namespace in counted:
+        namespaces[namespace] += 1
     return Wholes(
-        cluster=cluster,
+        cluster=len(counted),
         namespaces=namespaces,
         workloads={found.name: found.replicas for found in deployments.values()},
-        nodes={name: sum(pod.fact.is_active for pod in node.pods.values()) for name, node in nodes.items()},
+        nodes={name: len(pods) for name, pods in active.items()},
     )
 
 

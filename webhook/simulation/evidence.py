@@ -210,16 +210,17 @@ def next_change(lives: Sequence[Life], at: int, ranges: Ranges) -> int | None:
     steady = _steady(tuple(lives), at, ranges)
     if steady == 0:
         return at + 1
-    events = [event for life in lives for event in _events(life, ranges) if event > at]
+    # Rounding may shift an event by one run.
+    events = [max(at + 1, floor(moment) - 1) for life in lives for moment in _moments(life, ranges) if moment > at - 1]
     return min(events if steady is None else [*events, at + 1 + steady], default=None)
 
 
-def _events(life: Life, ranges: Ranges) -> Iterator[int]:
-    """The runs at which a pod's start is over, and at which it leaves the window; rounding may shift them by one."""
-    begin, end = life
-    moments = [begin / MINUTE + ranges.starting, begin / MINUTE + ranges.settling]
-    for moment in moments if end is None else [*moments, end / MINUTE + ranges.window]:
-        yield from range(floor(moment) - 1, ceil(moment) + 2)
+def _moments(life: Life, ranges: Ranges) -> tuple[float, ...]:
+    """In minutes: when its start no longer hides what it does, from peaks and from recent rates, and when it leaves the window."""
+    begin, end = life[0] / MINUTE, life[1]
+    if end is None:
+        return begin + ranges.starting, begin + ranges.settling
+    return begin + ranges.starting, end / MINUTE + ranges.window
 
 
 def _steady(lives: tuple[Life, ...], at: int, ranges: Ranges) -> int | None:
