@@ -19,7 +19,10 @@ from webhook.simulation.cluster import Cluster
 
 
 class Totals(NamedTuple):
-    """One moment of it. ``pods`` counts the active ones by node; ``tenants`` all that hold room, by workload and node."""
+    """One moment of it. ``pods`` counts the active ones by node; ``tenants`` all that hold room, by workload and node.
+
+    ``counted`` is what percents of budgets are of, by namespace.
+    """
 
     policy: Policy
     terrain: Terrain
@@ -27,20 +30,13 @@ class Totals(NamedTuple):
     rooms: dict[str, Room]
     tenants: Mapping[WorkloadKey, Mapping[str, int]]
     owners: Mapping[tuple[str, str, str], WorkloadKey]
-    counted: Mapping[Side, Mapping[WorkloadKey, int]]
+    counted: dict[Side, dict[str, int]]
     replicas: dict[str, int]
 
     def wholes(self, side: Side) -> Wholes:
         """What percents of budgets are of, as `Scene.wholes`."""
-        namespaces = Counter[str]()
-        for key, count in self.counted[side].items():
-            namespaces[key.namespace] += count
-        return Wholes(
-            cluster=sum(namespaces.values()),
-            namespaces=dict(namespaces),
-            workloads=self.replicas,
-            nodes=dict(self.pods),
-        )
+        counts = self.counted[side]
+        return Wholes(cluster=sum(counts.values()), namespaces=counts, workloads=self.replicas, nodes=dict(self.pods))
 
     def ground(self, bounds: Bounds) -> Ground:
         """What is free on the nodes, as `Scene.ground`; namespaces of a simulation restrict no toleration."""
@@ -67,7 +63,9 @@ class Tallies:
         self._tenants: dict[WorkloadKey, Mapping[str, int]] = {}
         self._active: dict[WorkloadKey, Mapping[str, int]] = {}
         self._owners: dict[tuple[str, str, str], WorkloadKey] = {}
-        self._counted: dict[Side, dict[WorkloadKey, int]] = {side: {} for side in Side}
+        self._counted: dict[Side, dict[str, int]] = {side: {} for side in Side}
+        self._shares: dict[WorkloadKey, tuple[int, int]] = {}
+        """What each workload counts for on the way to spot, and on the way back."""
         self._replicas: dict[str, int] = {}
         self._seen: tuple[NodeFact, ...] | None = None
         self._old: set[str] = set()
@@ -77,8 +75,8 @@ class Tallies:
         """It is gone."""
         self._old.update(self._tenants.pop(key, ()))
         self._active.pop(key, None)
-        for counted in self._counted.values():
-            counted.pop(key, None)
+        self._count(key, 0, 0)
+        del self._shares[key]
         self._replicas.pop(str(key), None)
 
     def take(self, workload: Workload, settled: Consent) -> None:
@@ -95,9 +93,15 @@ class Tallies:
         self._owners[key.namespace, key.kind, key.name] = key
         self._owners[key.namespace, "ReplicaSet", found.set_name] = key
         if settled.mode is Mode.MOVE and settled.handled and key.namespace not in self._policy.excluded_namespaces:
-            self._counted[Side.SPOT][key] = 1
-            self._counted[Side.REGULAR][key] = workload.pods_on_spot
+            self._count(key, 1, workload.pods_on_spot)
             self._replicas[str(key)] = workload.replicas or workload.pods
+
+    def _count(self, key: WorkloadKey, to_spot: int, to_regular: int) -> None:
+        before = self._shares.get(key, (0, 0))
+        self._shares[key] = to_spot, to_regular
+        for side, old, new in zip((Side.SPOT, Side.REGULAR), before, self._shares[key], strict=True):
+            counts = self._counted[side]
+            counts[key.namespace] = counts.get(key.namespace, 0) + new - old
 
     def totals(self) -> Totals:
         """All of it now; what changes later does not change this."""
