@@ -1,0 +1,43 @@
+"""How nodes are balanced, as the file says it: weights beside the other rules, shares, and times that follow the scrapes."""
+
+from datetime import timedelta
+
+import pytest
+
+from webhook.configuration import load
+from webhook.errors import ConfigurationError
+
+pytestmark = pytest.mark.fault(67)
+
+
+def faults_of(text: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(text, source="config.yaml")
+    return caught.value.faults
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "[{name: a, match: {}, mode: inject}, {name: b, match: {namespaces: [x]}, weight: 3}]",
+        "[{name: a, match: {namespaces: [x]}, weight: 3}, {name: b, match: {}}, {name: c, match: {}, weight: 2}]",
+        "[{name: a, match: {}, weight: 2}, {name: b, match: {names: [x]}, mode: inject, schedulerName: our.second-one}]",
+    ],
+)
+def test_weights_and_the_rest_of_the_rules_do_not_hide_each_other(rules):
+    assert len(load(f"rules: {rules}", source="x").policy.rules) > 1
+
+
+@pytest.mark.parametrize("said", ["0.9", "90%", "'90%'", "900m"])
+def test_a_share_may_be_a_percent(said):
+    assert load(f"balance: {{filterAbove: {said}}}", source="x").policy.balance.filter_above == pytest.approx(0.9)
+
+
+def test_where_scrapes_are_slow_the_times_of_balance_follow_unless_they_are_said():
+    slow = "idle: {scrapeInterval: 3m, rateWindow: 12m}\n"
+    found = load(slow, source="x").policy.balance
+    assert (found.window, found.max_age) == (timedelta(minutes=12), timedelta(minutes=6))
+    assert [fault.split(":")[0] for fault in faults_of(slow + "balance: {window: 5m, maxAge: 5m}")] == [
+        "balance.window",
+        "balance.maxAge",
+    ]
