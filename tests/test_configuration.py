@@ -195,7 +195,6 @@ def test_all_faults_are_told_together_with_their_paths():
         ("balance: {filterAbove: 90}", "expected a share from 0.1 to 1, or a percent from 10% to 100%"),
         ("balance: {filterAbove: 9%}", "expected a share from 0.1 to 1, or a percent from 10% to 100%"),
         ("balance: {filterAbove: m%}", "expected a share from 0.1 to 1, or a percent from 10% to 100%"),
-        ("balance: {filterAbove: true}", "expected a share from 0.1 to 1"),
         ("balance: {best: 0}", "from 1 to 10000"),
         ("balance: {max_age: 5m}", "balance.max_age: unknown key; did you mean maxAge?"),
         ("x: &a [*a]", "no YAML"),
