@@ -188,8 +188,9 @@ def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> 
     if e.decision == "observe" and e.would != e.decision:
         lines.append(f"With mode: inject, the next pod {MEANING[rehearsal.unbridled.reason]}. [{e.would}]")
     if any(operation["path"] == "/spec/schedulerName" for operation in rehearsal.operations):
+        goes = "It would go" if e.decision == "observe" else "It goes"
         lines.append(
-            f"It goes to the scheduler {printable(e.consent.scheduler_name)}, by rule {printable(e.consent.rule)}."
+            f"{goes} to the scheduler {printable(e.consent.scheduler_name)}, by rule {printable(e.consent.rule)}."
         )
     if rehearsal.operations:
         lines += ["", *render.painted(render.pod_diff(rehearsal.before, rehearsal.after), colour=colour)]
