@@ -11,8 +11,8 @@ CORES, BYTES = 8.0, 32e9
 
 
 def loaded_node(name, cpu=0.3, memory=0.3, marker=(), *, deviation=0.0, age=timedelta(seconds=30), **fields):
-    """A node of 8 cores and 32 GB with a load, in shares of those; ``cpu`` None: nobody knows its load."""
-    load = None
+    """A node of 8 cores and 32 GB with a load, in shares of those; ``cpu`` None: nobody knows its load, or it is given as ``load``."""
+    load = fields.pop("load", None)
     if cpu is not None:
         load = NodeLoad(
             cpu_cores=cpu * CORES,
