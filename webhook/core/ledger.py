@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from webhook.core import nodetable
 from webhook.core.model import Estimate
-from webhook.core.nodetable import Floats, Rows, Share, Table
+from webhook.core.nodetable import CPU, MEMORY, Floats, Rows, Share, Table
 from webhook.core.scoring import Candidate, Scores
 
 KEEP = timedelta(seconds=60)
@@ -44,8 +44,8 @@ class Ledger:
         self._keep, self._most = keep.total_seconds(), most
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._table: Table | None = None
-        self._places: dict[str, dict[int, int]] = {}
-        """Of each namespace touched since the last snapshot, where its rows stand in its share."""
+        self._own: set[str] = set()
+        """Namespaces touched since the last snapshot, whose shares are no longer the snapshot's."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -68,7 +68,7 @@ class Ledger:
             weights=table.weights.copy(),
             namespaces=dict(table.namespaces),
         )
-        self._places = {}
+        self._own = set()
         self._lay(self._entries.values())
 
     def place(self, candidate: Candidate, scores: Scores, *, now: float) -> int | None:
@@ -110,7 +110,7 @@ class Ledger:
         means = np.array([(e.expected.cpu_cores, e.expected.memory_bytes) for _, e in found]).T * inverse
         deviations = [(e.expected.cpu_deviation_cores, e.expected.memory_deviation_bytes) for _, e in found]
         variances = (np.array(deviations).T * inverse) ** 2
-        for resource in (nodetable.CPU, nodetable.MEMORY):
+        for resource in (CPU, MEMORY):
             np.add.at(table.mean[resource], rows, means[resource])
             np.add.at(table.variance[resource], rows, variances[resource])
         added: dict[str, dict[int, Floats]] = {}
@@ -121,33 +121,40 @@ class Ledger:
             nodetable.add_shares(table, namespace, mine)
 
     def _add(self, row: int, entry: Entry, sign: int) -> None:
-        table = self.table
-        mean, variance = nodetable.shares(entry.expected, table.inverse[:, row])
-        table.mean[:, row] = np.maximum(0.0, table.mean[:, row] + sign * mean)
-        table.variance[:, row] = np.maximum(0.0, table.variance[:, row] + sign * variance)
-        if mean.any():
-            self._share(row, entry.namespace, sign * mean)
+        """By plain numbers: an array for a single node costs many times the sum itself."""
+        table, expected = self.table, entry.expected
+        cpu_inverse, memory_inverse = table.inverse.item(CPU, row), table.inverse.item(MEMORY, row)
+        cpu, memory = sign * expected.cpu_cores * cpu_inverse, sign * expected.memory_bytes * memory_inverse
+        _raise(table.mean, row, cpu, memory)
+        variances = (
+            (expected.cpu_deviation_cores * cpu_inverse) ** 2,
+            (expected.memory_deviation_bytes * memory_inverse) ** 2,
+        )
+        _raise(table.variance, row, sign * variances[CPU], sign * variances[MEMORY])
+        if cpu or memory:
+            self._share(row, entry.namespace, cpu, memory)
 
-    def _share(self, row: int, namespace: str, mean: Floats) -> None:
+    def _share(self, row: int, namespace: str, cpu: float, memory: float) -> None:
         """In place: a namespace on thousands of nodes is not laid anew for each pod."""
-        table, places = self.table, self._places.get(namespace)
-        if places is None:
+        table = self.table
+        if namespace not in self._own:
             known = table.namespaces.get(namespace) or Share(np.zeros(0, dtype=np.int32), np.zeros((2, 0)))
             # Not the snapshot's own arrays: those stay as they were read.
             table.namespaces[namespace] = Share(known.rows, known.shares.copy())
-            places = self._places[namespace] = {own: place for place, own in enumerate(known.rows.tolist())}
+            self._own.add(namespace)
         share = table.namespaces[namespace]
-        if row not in places:
-            places[row] = len(places)
-            share.rows = np.append(share.rows, np.int32(row))
-            share.shares = np.append(share.shares, np.zeros((2, 1)), axis=1)
-        place, weight = places[row], table.weight.get(namespace, 1.0)
-        before = bool(share.shares[:, place].any())
-        left = share.shares[:, place] + mean
-        # What subtraction leaves of nothing is nothing: else a namespace that is gone would keep its weight.
-        share.shares[:, place] = np.where(left > _NOTHING, left, 0.0)
-        after = bool(share.shares[:, place].any())
-        table.weights[row] += weight * (after - before)
+        place = share.place_of(row, len(table.names))
+        before = share.shares.item(CPU, place) > 0 or share.shares.item(MEMORY, place) > 0
+        _raise(share.shares, place, cpu, memory)
+        after = share.shares.item(CPU, place) > 0 or share.shares.item(MEMORY, place) > 0
+        table.weights[row] += table.weight.get(namespace, 1.0) * (after - before)
+
+
+def _raise(columns: Floats, place: int, cpu: float, memory: float) -> None:
+    """What subtraction leaves of nothing is nothing: else a namespace that is gone would keep its weight."""
+    for resource, more in ((CPU, cpu), (MEMORY, memory)):
+        left = columns.item(resource, place) + more
+        columns[resource, place] = left if left > _NOTHING else 0.0
 
 
 _NOTHING = 1e-12
@@ -158,6 +165,8 @@ def likely(table: Table, uid: str, scores: Scores) -> int | None:
     if not len(scores.best):
         return None
     rows: Rows = scores.rows[scores.best]
+    if len(rows) == 1:
+        return int(rows[0])
     return int(rows[int(np.argmax(draws(table, uid, rows)))])
 
 

@@ -46,6 +46,23 @@ class Share:
 
     rows: Rows
     shares: Floats
+    _places: Rows | None = None
+
+    def places(self, count: int) -> Rows:
+        """Where each of ``count`` rows stands in ``shares``, -1 where it does not; laid out at first use."""
+        if self._places is None:
+            self._places = np.full(count, -1, dtype=np.int32)
+            self._places[self.rows] = np.arange(len(self.rows), dtype=np.int32)
+        return self._places
+
+    def place_of(self, row: int, count: int) -> int:
+        """The row's place, made with zero shares where it has none yet."""
+        places = self.places(count)
+        if places[row] < 0:
+            places[row] = len(self.rows)
+            self.rows = np.append(self.rows, np.int32(row))
+            self.shares = np.append(self.shares, np.zeros((2, 1)), axis=1)
+        return int(places[row])
 
 
 @dataclass(slots=True, eq=False)

@@ -22,7 +22,7 @@ import numpy as np
 
 from webhook.core.expectation import Expectation
 from webhook.core.model import CapacityType
-from webhook.core.nodetable import CPU, MEMORY, TOP, Flags, Floats, Rows, Table, shares
+from webhook.core.nodetable import TOP, Flags, Floats, Rows, Table, shares
 
 BOTTOM = 1
 NEUTRAL = 5
@@ -75,70 +75,66 @@ def score(table: Table, candidate: Candidate, rows: Rows, *, now: float) -> Scor
     ``rows`` must name no node twice; -1 is one that the table does not know.
     """
     known = rows >= 0
-    if not known.any():
+    knows_all = bool(known.all())
+    if not (knows_all or known.any()):
         return Scores(rows, np.full(len(rows), NEUTRAL, dtype=np.int32), np.full(len(rows), np.nan), _NOBODY)
-    mine = known & (table.is_spot[rows] == (candidate.wants is CapacityType.SPOT))
+    mine = table.is_spot[rows] == (candidate.wants is CapacityType.SPOT)
+    if not knows_all:
+        mine &= known
     if not mine.any():
         # All are of the other class, by the pod's own demand or for want of a choice.
         mine = known
     told = mine & (table.until[rows] >= now)
+    places = np.flatnonzero(told)
     scores = np.zeros(len(rows), dtype=np.int32)
     risk = np.full(len(rows), np.nan)
-    if table.is_blind or not told.any():
+    if table.is_blind or not len(places):
         scores[mine] = TOP
         scores[~known] = NEUTRAL
         return Scores(rows, scores, risk, _NOBODY)
-    everyone = bool(told.all())
-    used = rows if everyone else rows[told]
-    values = risks(table, candidate, used)
+    values = risks(table, candidate, rows[places])
     ranks = _ranks(values, table.policy.noise)
-    if everyone:
-        scores, risk = ranks, values
-        best = np.flatnonzero(ranks == TOP)
-    else:
-        scores[told], risk[told] = ranks, values
+    scores[places], risk[places] = ranks, values
+    if not knows_all or len(places) < np.count_nonzero(mine):
         scores[(mine & ~told) | ~known] = int(np.median(ranks))
-        best = np.flatnonzero(told)[ranks == TOP]
-    return Scores(rows, scores, risk, best.astype(np.int32))
+    return Scores(rows, scores, risk, places[ranks == TOP].astype(np.int32))
 
 
 def risks(table: Table, candidate: Candidate, rows: Rows) -> Floats:
     """The risk of each row, all of which must be known."""
     policy, estimate = table.policy, candidate.expected.estimate
-    own = (
-        (CPU, estimate.cpu_cores, estimate.cpu_deviation_cores),
-        (MEMORY, estimate.memory_bytes, estimate.memory_deviation_bytes),
-    )
-    worst: Floats | None = None
-    beyond = _excess(table, candidate, rows)
-    for resource, mean, deviation in own:
-        inverse = table.inverse[resource][rows]
-        predicted = table.mean[resource][rows] + mean * inverse
-        variance = table.variance[resource][rows]
-        if deviation:
-            variance = variance + (deviation * inverse) ** 2
-        value = predicted + policy.risk_factor * np.sqrt(variance)
-        if beyond is not None:
-            busy = predicted > table.reference[resource] + policy.noise
-            value += policy.fairness * beyond[resource] * busy
-        worst = value if worst is None else np.maximum(worst, value)
-    assert worst is not None
+    inverse = table.inverse.take(rows, axis=1)
+    mean = np.array(((estimate.cpu_cores,), (estimate.memory_bytes,))) * inverse
+    predicted = table.mean.take(rows, axis=1) + mean
+    deviation = np.array(((estimate.cpu_deviation_cores,), (estimate.memory_deviation_bytes,))) * inverse
+    values = predicted + policy.risk_factor * np.sqrt(table.variance.take(rows, axis=1) + deviation * deviation)
+    beyond = _excess(table, candidate, rows, mean, predicted)
+    if beyond is not None:
+        values += policy.fairness * beyond * (predicted > (table.reference + policy.noise)[:, None])
+    worst: Floats = values.max(axis=0)
     return worst
 
 
-def _excess(table: Table, candidate: Candidate, rows: Rows) -> Floats | None:
-    """(2, rows): how far the namespace's use goes beyond its part of each node, the pod itself included; None for nowhere."""
+def _excess(table: Table, candidate: Candidate, rows: Rows, mean: Floats, predicted: Floats) -> Floats | None:
+    """(2, rows): how far the namespace's use goes beyond its part of each node, the pod itself included; None for nowhere.
+
+    ``mean`` is of the pod, ``predicted`` of the nodes with it, both (2, rows).
+    """
     own = table.namespaces.get(candidate.namespace)
     if own is None or not table.policy.fairness:
         return None
-    estimate = candidate.expected.estimate
-    whole = np.zeros((2, len(table.names)))
-    mean = np.array((estimate.cpu_cores, estimate.memory_bytes))[:, None] * table.inverse[:, own.rows]
-    weight, there = table.weight.get(candidate.namespace, 1.0), own.shares.any(axis=0)
-    part = weight / np.where(there, table.weights[own.rows], weight)
-    beyond = np.maximum(0.0, own.shares + mean - (table.mean[:, own.rows] + mean) * part)
-    whole[:, own.rows] = np.where(there, beyond, 0.0)
-    return whole[:, rows]
+    places = own.places(len(table.names))[rows]
+    hit = np.flatnonzero(places >= 0)
+    used = own.shares.take(places[hit], axis=1)
+    there = used.any(axis=0)
+    if not there.all():
+        hit, used = hit[there], used[:, there]
+    if not len(hit):
+        return None
+    part = table.weight.get(candidate.namespace, 1.0) / table.weights[rows[hit]]
+    whole = np.zeros((2, len(rows)))
+    whole[:, hit] = np.maximum(0.0, used + mean[:, hit] - predicted[:, hit] * part)
+    return whole
 
 
 def _ranks(values: Floats, noise: float) -> Rows:
@@ -155,8 +151,9 @@ def parts(table: Table, candidate: Candidate, row: int, *, now: float) -> Parts 
         return None
     rows = np.array([row], dtype=np.int32)
     mean, variance = shares(candidate.expected.estimate, table.inverse[:, row])
-    beyond = _excess(table, candidate, rows)
-    busy = table.mean[:, row] + mean > table.reference + table.policy.noise
+    predicted = table.mean[:, row] + mean
+    beyond = _excess(table, candidate, rows, mean[:, None], predicted[:, None])
+    busy = predicted > table.reference + table.policy.noise
     return Parts(
         mean=table.mean[:, row].copy(),
         deviation=np.sqrt(table.variance[:, row] + variance),
