@@ -265,7 +265,7 @@ def is_held_to(pod: Pod, alternatives: Iterable[Alternative]) -> bool:
     More than MAX_TERMS terms are not looked at.
     """
     terms = [term for term in required_terms(pod) or () if not is_empty(term)]
-    if len(terms) > MAX_TERMS:
+    if len(terms) > MAX_TERMS or not (terms or pod.spec.node_selector):
         return False
     selector = {Requirement(key, "In", (value,)) for key, value in (pod.spec.node_selector or {}).items()}
     asked = [selector.union(map(as_requirement, term.match_expressions or ())) for term in terms] or [selector]

@@ -98,7 +98,8 @@ class _Verb:
 
     def __init__(self, scorer: Scorer, metrics: Metrics, *, seconds: Callable[[], float] = monotonic) -> None:
         self._scorer = scorer
-        self._calls = metrics.extender_calls
+        reasons = (*Outcome, *Neutral)
+        self._calls = {reason: metrics.extender_calls.labels(self.name, reason.value) for reason in reasons}
         self._observe = metrics.extender_seconds.labels(self.name).observe
         self._faults = FaultLog(_log, seconds)
 
@@ -108,7 +109,7 @@ class _Verb:
         try:
             question = extender.decode(body)
         except ArgumentsError as error:
-            self._calls.labels(self.name, Outcome.BAD_ARGUMENTS.value).inc()
+            self._calls[Outcome.BAD_ARGUMENTS].inc()
             return Reply(400, error_body(str(error)))
         try:
             outcome, answer = self._answer(question)
@@ -117,7 +118,7 @@ class _Verb:
         except Exception as error:  # noqa: BLE001 - the one place where everything is left to the scheduler
             self._faults.tell(f"a call to {self.name} failed", error, "")
             outcome, answer = Outcome.INTERNAL_ERROR, self._neutral(question)
-        self._calls.labels(self.name, outcome.value).inc()
+        self._calls[outcome].inc()
         self._observe(perf_counter() - began)
         return Reply(200, answer)
 
@@ -153,7 +154,8 @@ class Prioritize(_Verb):
         table = self._scorer.ledger.table
         names, rows = _distinct(question.names, table)
         scores = self._scorer.score(candidate, rows)
-        self._explain.tell(table, candidate, scores, now=self._scorer.now())
+        if self._explain.is_due():
+            self._explain.tell(table, candidate, scores, now=self._scorer.now())
         self._scorer.count(candidate, scores)
         best = snapshot.meta.policy.balance.best
         answer = extender.priorities(table, names, scores, uid=candidate.uid, best=best)
@@ -206,9 +208,12 @@ class Explanation:
         self._seconds = seconds
         self._next = float("-inf")
 
+    def is_due(self) -> bool:
+        return _log.isEnabledFor(logging.DEBUG) and self._seconds() >= self._next
+
     def tell(self, table: Table, candidate: Candidate, scores: Scores, *, now: float) -> None:
-        """One debug line, or none."""
-        if not _log.isEnabledFor(logging.DEBUG) or self._seconds() < self._next or not len(scores.best):
+        """One debug line; none where only the class counted."""
+        if not len(scores.best):
             return
         self._next = self._seconds() + _EXPLAIN_EVERY_SECONDS
         row = int(scores.rows[scores.best[0]])

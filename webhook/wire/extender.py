@@ -87,7 +87,8 @@ class Question(msgspec.Struct, frozen=True):
 def decode(body: bytes) -> Question:
     """Read a call's arguments. Raises ArgumentsError. What is odd within the pod is found by ``decode_pod``."""
     try:
-        body.decode()
+        if not body.isascii():
+            body.decode()
         try:
             found = _ARGUMENTS.decode(body)
         except msgspec.ValidationError:
