@@ -13,6 +13,7 @@ from webhook.core import load
 from webhook.core.census import Census, NodeFact
 from webhook.core.load import Measured, measure, recent, rounded
 from webhook.core.model import Estimate, PodUse, Resources, UseRatio
+from webhook.core.nodetable import missing_part
 from webhook.core.policy import BalancePolicy
 from webhook.core.usage import NodeSample, PodsUse
 
@@ -159,6 +160,15 @@ def test_pods_count_until_the_window_of_their_node_holds_them_whole():
     )
     assert uids(recent(world(*pods), sample(), load.NOTHING, OWNERS, POLICY)) == ["uid-bound", "uid-nearly"]
     assert "uid-held" in uids(recent(world(*pods), sample(age=timedelta(minutes=1)), load.NOTHING, OWNERS, POLICY))
+
+
+@given(st.floats(-60, 900), st.floats(0, 290))
+def test_who_is_kept_is_who_a_part_is_missing_of(age, sampled):
+    began = NOW - timedelta(seconds=age)
+    measured_at = sample(age=timedelta(seconds=sampled))
+    found = recent(world(running("a", started_at=began)), measured_at, load.NOTHING, OWNERS, POLICY)
+    part = missing_part(began, measured_at["n1"].sampled_at.timestamp(), POLICY.window)
+    assert bool(found.pods) == (part > 1e-9)
 
 
 def test_a_load_that_is_stale_or_missing_keeps_nobody_for_ever():

@@ -41,7 +41,7 @@ class NoBook:
 @pytest.fixture(scope="module")
 def sources(control_plane, usage_exporter, build_shown, tmp_path_factory):
     build_shown("prometheus", "promtool")
-    control_plane.node("regular-1")
+    control_plane.node("regular-1", address="10.7.0.1")
     control_plane.namespace("shop")
     for name, cores in CORES.items():
         usage_exporter.set_usage("shop", name, cpu_cores=cores, memory_bytes=1e8)
@@ -101,6 +101,7 @@ def test_an_owner_is_told_by_its_pods_and_a_namespace_by_its_requests(control_pl
 def test_a_node_that_swings_deviates_and_who_just_came_is_expected_as_its_siblings_are(
     control_plane, sources, usage_exporter
 ):
+    wait_for(lambda: taken(control_plane, sources["label"]).workloads[CHECKOUT].use, 60, "siblings to be measured")
     usage_exporter.set_node_usage("regular-1", cpu_cores=3.0, memory_bytes=2e8)
     try:
 
@@ -116,6 +117,9 @@ def test_a_node_that_swings_deviates_and_who_just_came_is_expected_as_its_siblin
     def came():
         return next(iter(taken(control_plane, sources["label"]).bound.values()), None)
 
-    pod = wait_for(came, 60, "the new pod to be bound and not measured yet")
-    assert (pod.node, pod.namespace) == ("regular-1", "shop")
-    assert pod.expected.cpu_cores == pytest.approx(0.5, rel=0.3)
+    try:
+        pod = wait_for(came, 60, "the new pod to be bound and not measured yet")
+        assert (pod.node, pod.namespace) == ("regular-1", "shop")
+        assert pod.expected.cpu_cores == pytest.approx(0.5, rel=0.3)
+    finally:
+        control_plane.scale("checkout", 2, namespace="shop")

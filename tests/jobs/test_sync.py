@@ -203,6 +203,24 @@ def test_without_prometheus_the_last_use_and_match_rate_stay(scene):
     assert scene.status.problems == {"usage": "down"}
 
 
+@pytest.mark.fault(29)
+def test_a_sync_that_starts_again_without_prometheus_has_the_last_load(scene, tmp_path):
+    scene.world.change(pods=grown())
+    scene.sync.poll_pods()
+    scene.sync.poll_load()
+    scene.look()
+    before = scene.written()
+    again = Scene(tmp_path / "again", previous=before)
+    again.world.census_now = scene.world.census_now
+    again.usage.error = errors.UsageUnavailable("down")
+    again.sync.poll_load()
+    again.sync.poll_pods()
+    assert again.look()
+    found = again.written()
+    assert (found.nodes, found.namespaces, found.workloads) == (before.nodes, before.namespaces, before.workloads)
+    assert found.meta.load_match_rate == 0.95
+
+
 def test_nodes_are_written_anew_by_a_load_alone_and_who_was_bound_each_second(scene):
     scene.world.change(pods=grown())
     scene.sync.poll_pods()

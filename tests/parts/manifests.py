@@ -24,16 +24,20 @@ def node(
     arch: str = "amd64",
     os: str = "linux",
     annotations: Mapping[str, str] | None = None,
+    address: str = "",
 ) -> Manifest:
-    """A node that kwok makes Ready; `taints` as {"key", "value", "effect"}."""
+    """A node that kwok makes Ready; `taints` as {"key", "value", "effect"}, `address` its internal one."""
     facts = {"kubernetes.io/hostname": name, "kubernetes.io/arch": arch, "kubernetes.io/os": os}
     room = {"cpu": cpu, "memory": memory, "pods": str(pods)}
+    status: Manifest = {"capacity": room, "allocatable": room, "nodeInfo": _node_info(name, arch, os)}
+    if address:
+        status["addresses"] = [{"type": "InternalIP", "address": address}]
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": facts | dict(labels or {}), "annotations": dict(annotations or {})},
         "spec": {"taints": [dict(taint) for taint in taints]} if taints else {},
-        "status": {"capacity": room, "allocatable": room, "nodeInfo": _node_info(name, arch, os)},
+        "status": status,
     }
 
 

@@ -18,7 +18,8 @@ from webhook.core.census import Census, PodFact
 from webhook.core.expectation import expect, pod_use
 from webhook.core.model import Bound, Estimate, Namespace, PodUse, Resources, UseRatio, Workload, WorkloadKey
 from webhook.core.policy import BalancePolicy
-from webhook.core.usage import NodeSample, Owners, PodsUse
+from webhook.core.snapshot import Snapshot
+from webhook.core.usage import NodeSample, NodeUsage, Owners, PodsUse
 
 MOST_BOUND = 20_000
 """So many pods that no window holds yet are kept, the newest: more start within minutes only where all starts anew."""
@@ -46,6 +47,32 @@ class Recent(NamedTuple):
 
 
 NOBODY = Recent(())
+
+
+def recall(snapshot: Snapshot) -> tuple[NodeUsage | None, Measured]:
+    """What a snapshot remembers, for a `sync` that starts again: no load at all would send a burst to one node."""
+    told = [(node.name, node.load) for node in snapshot.nodes.values() if node.load is not None]
+    samples = tuple(
+        NodeSample(
+            node=name,
+            cpu_cores=found.cpu_cores,
+            memory_bytes=found.memory_bytes,
+            sampled_at=found.sampled_at,
+            source=found.source,
+            cpu_deviation_cores=found.cpu_deviation_cores,
+            memory_deviation_bytes=found.memory_deviation_bytes,
+        )
+        for name, found in told
+    )
+    rate = snapshot.meta.load_match_rate
+    return (
+        None if rate is None and not samples else NodeUsage(nodes=samples, match_rate=rate),
+        Measured(
+            {workload.key: workload.use for workload in snapshot.workloads.values() if workload.use},
+            {space.name: space.use_ratio for space in snapshot.namespaces.values() if space.use_ratio},
+            {name: found.namespaces for name, found in told if found.namespaces},
+        ),
+    )
 
 
 def measure(census: Census, use: PodsUse, owners: Owners, policy: BalancePolicy) -> Measured:

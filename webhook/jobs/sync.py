@@ -101,7 +101,8 @@ class SyncSettings:
 class SyncDeps:
     """What sync works on. ``load_policy`` raises ConfigurationError or InputError where the file cannot be used.
 
-    ``versions`` are added to the snapshot's. ``previous`` is what an earlier run left, for whose replicas rose when.
+    ``versions`` are added to the snapshot's. ``previous`` is what an earlier run left, for whose replicas rose when and
+    for the last load.
     """
 
     cluster: WatchedClusterReader
@@ -170,10 +171,10 @@ class Sync:
         self._deps, self._settings, self._status = deps, settings, status
         self._policy = deps.load_policy()
         self._policy_at = deps.clock()
-        self._load: NodeUsage | None = None
+        self._load, self._measured = load.recall(deps.previous) if deps.previous else (None, load.NOTHING)
         self._pods: PodsUse | None = None
-        self._measured = load.NOTHING
-        self._measured_by: NodeUsage | PodsUse | None = None
+        self._measured_pods: PodsUse | None = None
+        self._measured_load: NodeUsage | None = None
         self._history = inventory.recall(deps.previous) if deps.previous else inventory.History()
         self._seen: tuple[object, ...] = ()
         self._left_out = False
@@ -250,14 +251,14 @@ class Sync:
         return True
 
     def _measure(self, census: Census, node_usage: NodeUsage | None) -> load.Measured:
-        """Join pods' use anew with each new node load, and not with each change of the cluster.
+        """Join pods' use when it is new, and then with the next node load, not at once.
 
         What namespaces use stands beside the node's load, and both parts together are megabytes: they change in step.
         """
-        by = node_usage or self._pods
-        if self._pods is not None and by is not self._measured_by:
+        load_is_new = node_usage is None or node_usage is not self._measured_load
+        if self._pods is not None and self._pods is not self._measured_pods and load_is_new:
             self._measured = load.measure(census, self._pods, owners.resolve(census), self._policy.balance)
-            self._measured_by = by
+            self._measured_pods, self._measured_load = self._pods, node_usage
         return self._measured
 
     def _note_left_out(self, count: int) -> None:
