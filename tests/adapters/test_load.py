@@ -6,7 +6,6 @@ import pytest
 
 from tests.adapters.test_usage import NOW, serving, vector, whole
 from webhook.adapters.usage import Prometheus, PrometheusSettings, nodes_of
-from webhook.adapters.usage_pods import pods_use
 from webhook.core.policy import Policy
 from webhook.errors import UsageUnavailable
 from webhook.wire.prometheus import Row, Vector
@@ -83,8 +82,17 @@ def test_of_two_series_of_one_node_the_larger_counts():
 
 def test_a_pod_has_both_figures_or_none():
     a, b = {"namespace": "shop", "pod": "a"}, {"namespace": "shop", "pod": "b"}
-    cpu = Vector((Row(a, 0.1), Row(b, 0.2), Row({"pod": "c"}, 9.0)), 0)
-    assert pods_use(cpu, one(a, 1e8)) == {("shop", "a"): (0.1, 1e8)}
+
+    def told(query):
+        if query == "time()":
+            return whole(query)
+        return vector((a, 1e8)) if "memory" in query else vector((a, 0.1), (b, 0.2), ({"pod": "c"}, 9.0))
+
+    with serving() as stub:
+        stub.answer = told
+        source = Prometheus(PrometheusSettings(url=stub.url))
+        assert source.pod_use(Policy()).pods == {("shop", "a"): (0.1, 1e8)}
+        source.close()
 
 
 def test_the_sums_of_containers_are_asked_for_only_where_a_node_is_not_known_without_them():

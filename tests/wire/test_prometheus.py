@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from webhook.core.policy import IdlePolicy
 from webhook.errors import UsageUnavailable
-from webhook.wire.prometheus import code_of, decode_error, decode_time, decode_vector, decode_version
+from webhook.wire.prometheus import code_of, decode_error, decode_pods, decode_time, decode_vector, decode_version
 from webhook.wire.promql import TEMPLATES, duration, node_queries, pod_queries, seconds, sweep_queries
 
 
@@ -64,6 +64,40 @@ def test_a_value_that_is_no_measurement_is_dropped_and_counted(value):
 )
 def test_whatever_is_no_whole_successful_vector_is_refused(body, code):
     assert refusal(body) == code
+
+
+@pytest.mark.fault(32)
+@pytest.mark.parametrize(
+    "body",
+    [
+        vector("1", warnings=["store b did not answer"]),
+        b'{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}',
+        b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1,{}]}]}}',
+        b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{"pod":1},"value":[1,"1"]}]}}',
+        vector("1")[:-5],
+        b"<html>",
+    ],
+)
+def test_what_is_refused_as_a_vector_is_refused_as_one_of_pods(body):
+    assert refusal(body, decode_pods) == refusal(body)
+
+
+pods = st.fixed_dictionaries(
+    {}, optional={name: st.sampled_from(["", "a", "b"]) for name in ("namespace", "pod", "container")}
+)
+values = st.sampled_from(["0", "1.5", "2", "NaN", "-1", "+Inf", "x"])
+
+
+@given(st.lists(st.tuples(pods, values)))
+def test_a_vector_of_pods_says_what_the_vector_says(series):
+    result = [{"metric": labels, "value": [1.5, value]} for labels, value in series]
+    body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
+    slowly = {}
+    for labels, value in decode_vector(body).rows:
+        pod = (labels.get("namespace"), labels.get("pod"))
+        if all(pod):
+            slowly[pod] = max(value, slowly.get(pod, 0.0))
+    assert decode_pods(body) == slowly
 
 
 def test_infos_are_harmless_and_handed_on():

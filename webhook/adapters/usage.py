@@ -4,13 +4,14 @@ All queries of a sweep are evaluated for one moment, taken from Prometheus' own 
 any one that fails fails the sweep: half a sweep would show pods that do nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from webhook.adapters.prometheus_http import Transport
 from webhook.adapters.prometheus_settings import PrometheusSettings
-from webhook.adapters.usage_pods import instant, pods_of, pods_use, untold_steps
+from webhook.adapters.usage_pods import instant, pods_of, untold_steps
 from webhook.adapters.usage_signals import of_workloads, with_signals
 from webhook.core.nodejoin import KnownNodes, known_nodes, match_rate, node_of
 from webhook.core.policy import IdlePolicy, Policy
@@ -19,10 +20,12 @@ from webhook.core.selftest import Answers, Asked, SelfTest
 from webhook.core.selftest_checks import examine
 from webhook.core.usage import NodeSample, NodeUsage, PodsUse, UsageSweep
 from webhook.errors import UsageUnavailable
-from webhook.wire.prometheus import Labels, Vector, decode_time, decode_vector, decode_version
+from webhook.wire.prometheus import Labels, Vector, decode_pods, decode_time, decode_vector, decode_version
 from webhook.wire.promql import AHEAD, node_queries, pod_queries, sweep_queries
 from webhook.wire.promql_probes import probe_queries, query_uses
 from webhook.wire.promql_signals import signal_queries
+
+T = TypeVar("T")
 
 __all__ = ["Prometheus", "PrometheusSettings", "pods_of"]
 
@@ -77,8 +80,10 @@ class Prometheus:
     def pod_use(self, policy: Policy) -> PodsUse:
         """Ask what each pod uses: two queries, whatever the cluster."""
         at = decode_time(self._transport.query("time()").body)
-        answers = self._ask(pod_queries(policy.idle, self._dialect, policy.balance), at)
-        return PodsUse(at, pods_use(answers["podCpu"], answers["podMemory"]))
+        queries = pod_queries(policy.idle, self._dialect, policy.balance)
+        # One after the other: nobody waits for them, and two large answers at once are what sync's memory peaks by.
+        cores, sizes = (self._each({name: queries[name]}, at, decode_pods)[name] for name in ("podCpu", "podMemory"))
+        return PodsUse(at, {pod: (value, sizes[pod]) for pod, value in cores.items() if pod in sizes})
 
     def self_test(self, policy: Policy, *, now: datetime) -> SelfTest:
         """Find out what it can tell and what not. Whatever goes wrong is a finding, and raises nothing."""
@@ -110,10 +115,12 @@ class Prometheus:
 
     def _ask(self, queries: Mapping[str, str], at: datetime) -> dict[str, Vector]:
         labels: dict[int, Labels] = {}
+        return self._each(queries, at, lambda body: decode_vector(body, labels))
 
-        def one(name: str) -> Vector:
+    def _each(self, queries: Mapping[str, str], at: datetime, decode: Callable[[bytes], T]) -> dict[str, T]:
+        def one(name: str) -> T:
             try:
-                return decode_vector(self._transport.query(queries[name], at=at).body, labels)
+                return decode(self._transport.query(queries[name], at=at).body)
             except UsageUnavailable as exc:
                 raise UsageUnavailable(f"query {name}: {exc}", code=exc.code) from exc
 

@@ -56,13 +56,6 @@ def pods_of(answers: Mapping[str, Vector]) -> tuple[PodUsage, ...]:
     )
 
 
-def pods_use(cpu: Vector, memory: Vector) -> dict[Pod, tuple[float, float]]:
-    """(cores, bytes) of every pod that has both."""
-    names = _Names()
-    cores, sizes = _by_pod(cpu, max, names), _by_pod(memory, max, names)
-    return {pod: (value, sizes[pod]) for pod, value in cores.items() if pod in sizes}
-
-
 def untold_steps(answer: Vector, evaluated_at: datetime, policy: IdlePolicy) -> int:
     """Steps of the window at which kube-state-metrics told of no pod at all."""
     told = max((value for _, value in answer.rows), default=0.0)

@@ -173,7 +173,6 @@ class Sync:
         self._policy_at = deps.clock()
         self._load, self._measured = load.recall(deps.previous) if deps.previous else (None, load.NOTHING)
         self._pods: PodsUse | None = None
-        self._measured_pods: PodsUse | None = None
         self._measured_load: NodeUsage | None = None
         self._history = inventory.recall(deps.previous) if deps.previous else inventory.History()
         self._seen: tuple[object, ...] = ()
@@ -255,10 +254,13 @@ class Sync:
 
         What namespaces use stands beside the node's load, and both parts together are megabytes: they change in step.
         """
-        load_is_new = node_usage is None or node_usage is not self._measured_load
-        if self._pods is not None and self._pods is not self._measured_pods and load_is_new:
-            self._measured = load.measure(census, self._pods, owners.resolve(census), self._policy.balance)
-            self._measured_pods, self._measured_load = self._pods, node_usage
+        pods = self._pods
+        if pods is not None and (node_usage is None or node_usage is not self._measured_load):
+            self._measured = load.measure(census, pods, owners.resolve(census), self._policy.balance)
+            self._measured_load = node_usage
+            if self._pods is pods:
+                # Used up: tens of thousands of names are not kept for nothing.
+                self._pods = None
         return self._measured
 
     def _note_left_out(self, count: int) -> None:
