@@ -9,6 +9,7 @@ from enum import StrEnum
 from math import sqrt
 
 from webhook.core.model import Estimate, Namespace, PodUse, Resources, UseRatio, Value, Workload
+from webhook.core.quantity import is_amount
 
 UNSURE = 0.5
 """Deviation over mean where no sibling tells: a guess by requests is easily half or twice of the truth."""
@@ -34,7 +35,7 @@ class Expectation(Value, frozen=True):
 def expect(workload: Workload | None, namespace: Namespace | None, requests: Resources) -> Expectation:
     """For the next pod of a workload. Any of the three may know nothing."""
     use = workload.use if workload else None
-    if use is not None and use.pods:
+    if use is not None and use.pods and _is_known(use):
         estimate = Estimate(
             cpu_cores=use.cpu_cores,
             cpu_deviation_cores=use.cpu_deviation_cores,
@@ -54,10 +55,16 @@ def expect(workload: Workload | None, namespace: Namespace | None, requests: Res
     return Expectation(estimate=estimate, cpu_from=cpu_from, memory_from=memory_from)
 
 
+def _is_known(use: PodUse) -> bool:
+    return is_amount(use.cpu_cores, use.cpu_deviation_cores, use.memory_bytes, use.memory_deviation_bytes)
+
+
 def _by_request(request: float, ratio: float | None) -> tuple[float, Source]:
-    if request <= 0:
+    if not request or not is_amount(request):
         return 0.0, Source.NONE
-    return (request, Source.REQUEST) if ratio is None else (request * ratio, Source.NAMESPACE)
+    if ratio is None or not is_amount(request * ratio):
+        return request, Source.REQUEST
+    return request * ratio, Source.NAMESPACE
 
 
 def pod_use(measured: Iterable[Resources]) -> PodUse | None:

@@ -92,3 +92,8 @@ def _with_exponent(value: Fraction) -> str:
     while nanos and nanos % 1000 == 0:
         nanos, exponent = nanos // 1000, exponent + 3
     return f"{nanos}e{exponent}" if nanos and exponent else str(nanos)
+
+
+def is_amount(*values: float) -> bool:
+    """Whether each can be reckoned with: a number from 0 to below 1e18, so that sums and squares stay finite."""
+    return all(0 <= value < 1e18 for value in values)
