@@ -92,7 +92,7 @@ class Ledger:
             self._add(row, entry, -1)
 
     def _expire(self, now: float) -> None:
-        """The oldest come first. A clock that was set back ends everything: nobody knows how long it was held."""
+        """The oldest come first. Where a clock was set back behind the oldest, nobody knows how long they were held: all end."""
         while self._entries:
             uid, entry = next(iter(self._entries.items()))
             if 0 <= now - entry.at < self._keep:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from webhook.core.model import Bound, CapacityType, Estimate, Node
 from webhook.core.nodejoin import LEAST_MATCHED
 from webhook.core.policy import BalancePolicy
+from webhook.core.quantity import is_amount
 from webhook.core.snapshot import Snapshot
 
 Floats = NDArray[np.float64]
@@ -28,6 +29,10 @@ Rows = NDArray[np.int32]
 CPU, MEMORY = 0, 1
 TOP = 10
 """The largest score that a scheduler takes from an extender (MaxExtenderPriority)."""
+
+
+_SMALLEST = 1e-9
+"""Of what a node can give: below, its shares would be infinite."""
 
 
 class Index(dict[str, int]):
@@ -70,7 +75,8 @@ class Table:
     """``mean`` and ``variance`` have shape (2, n), in shares of allocatable; so has ``inverse``, 1 / allocatable.
 
     ``until`` is when a node's load grows stale, in Unix seconds; -inf where there is none. ``weights`` are the sum of the
-    weights of namespaces with use on a node; ``salts`` are drawn from its name, to choose among equals. ``fragments`` are (TOP + 1, n) pieces of an answer, by score and row.
+    weights of namespaces with use on a node; ``salts`` are drawn from its name, to choose among equals. ``fragments`` are
+    (TOP + 1, n) pieces of an answer, by score and row.
     ``is_blind``: too little is known of loads, and only the class counts.
     """
 
@@ -156,7 +162,11 @@ def _columns(
         sampled=np.full(count, -np.inf),
         weights=np.zeros(count),
         namespaces={},
-        weight={name: found.weight for name, found in snapshot.namespaces.items()},
+        weight={
+            name: found.weight
+            for name, found in snapshot.namespaces.items()
+            if found.weight and is_amount(found.weight)
+        },
         reference=np.zeros(2),
         fragments=fragments,
         is_blind=rate is None or rate < LEAST_MATCHED,
@@ -166,7 +176,7 @@ def _columns(
 
 
 def _inverse(amount: float) -> float:
-    return 1 / amount if amount > 0 else 0.0
+    return 1 / amount if amount > _SMALLEST and is_amount(amount) else 0.0
 
 
 def _fragments(names: list[str]) -> Generator[None, None, NDArray[np.object_]]:
@@ -189,15 +199,15 @@ def _loads(made: Table, nodes: list[Node]) -> Iterator[None]:
     for row, node in enumerate(nodes):
         yield
         load = node.load
-        if load is None or not made.inverse[:, row].all() or not _is_number(load.cpu_cores, load.memory_bytes):
+        if load is None or not made.inverse[:, row].all() or not is_amount(load.cpu_cores, load.memory_bytes):
             continue
         made.sampled[row] = load.sampled_at.timestamp()
         made.until[row] = made.sampled[row] + max_age
         made.mean[:, row] = (load.cpu_cores, load.memory_bytes)
-        if _is_number(load.cpu_deviation_cores, load.memory_deviation_bytes):
+        if is_amount(load.cpu_deviation_cores, load.memory_deviation_bytes):
             made.variance[:, row] = (load.cpu_deviation_cores, load.memory_deviation_bytes)
         for name, use in load.namespaces.items():
-            if _is_number(use.cpu_cores, use.memory_bytes):
+            if is_amount(use.cpu_cores, use.memory_bytes) and (use.cpu_cores or use.memory_bytes):
                 used.setdefault(name, []).append((row, use.cpu_cores, use.memory_bytes))
     made.mean *= made.inverse
     made.variance = (made.variance * made.inverse) ** 2
@@ -210,33 +220,34 @@ def _loads(made: Table, nodes: list[Node]) -> Iterator[None]:
         yield
 
 
-def _is_number(*values: float) -> bool:
-    return all(0 <= value < float("inf") for value in values)
-
-
 def _add_bound(made: Table, bound: Iterable[Bound]) -> Iterator[None]:
     window = made.policy.window
     added: dict[str, dict[int, Floats]] = {}
     for pod in bound:
         yield
-        row = made.index[pod.node]
-        if row < 0 or made.until[row] == -np.inf:
+        row, own = made.index[pod.node], pod.expected
+        if row < 0 or made.until[row] == -np.inf or not _is_estimate(own):
             continue
         part = missing_part(pod.started_at, made.sampled[row], window)
         if part <= 0:
             continue
-        mean, variance = shares(pod.expected, made.inverse[:, row], part)
+        mean, variance = shares(own, made.inverse[:, row], part)
         made.mean[:, row] += mean
         made.variance[:, row] += variance
-        own = added.setdefault(pod.namespace, {})
-        own[row] = own.get(row, np.zeros(2)) + mean
+        rows = added.setdefault(pod.namespace, {})
+        rows[row] = rows.get(row, np.zeros(2)) + mean
     for name, rows in added.items():
         yield
         add_shares(made, name, rows)
 
 
+def _is_estimate(own: Estimate) -> bool:
+    return is_amount(own.cpu_cores, own.cpu_deviation_cores, own.memory_bytes, own.memory_deviation_bytes)
+
+
 def add_shares(made: Table, namespace: str, added: Mapping[int, Floats]) -> None:
     """A namespace's use that is not measured yet, by row; where it had none before, its weight begins to count."""
+    added = {row: mean for row, mean in added.items() if mean.any()}
     known = made.namespaces.get(namespace) or Share(np.zeros(0, dtype=np.int32), np.zeros((2, 0)))
     at = {row: place for place, row in enumerate(known.rows.tolist())}
     more = [row for row in added if row not in at]

@@ -11,9 +11,9 @@ less than noise::
 
     score = 10 - floor((risk - lowest) / max(range / 9, noise)), at least 1
 
-Thus equal nodes are equal, and a difference within noise is none. A node whose load is stale is scored as the median of the
-others of its class; one that nobody knows likewise. Scores are of the candidates alone: another candidate may
-stretch the range, and never swaps the order of two others.
+Thus equal nodes are equal, and whoever is within noise of the best is as good. A node whose load is stale is scored as
+the median of the others of its class; one that nobody knows likewise. Scores are of the candidates alone: another
+candidate may stretch the range, and never swaps the order of two whose load is known.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,9 @@ NEUTRAL = 5
 """Of an unknown node where no load is known to take a median of."""
 _STEPS = TOP - BOTTOM
 _EVEN = 1e-9
-"""Of a step: two nodes alike must not part by the last bit of a sum."""
+"""Two nodes alike must not part by the last bit of a sum, in another order of the same."""
+_FINEST = 1e-6
+"""The least step, where the policy knows no noise."""
 
 _NOBODY: Rows = np.zeros(0, dtype=np.int32)
 
@@ -46,7 +48,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """By candidate, in the order asked for: ``scores`` 0..10 (int8); ``rows`` as given.
+    """By candidate, in the order asked for: ``scores`` 0..10; ``rows`` as given.
 
     ``risk`` is NaN where the load was not used. ``best`` are the positions that share the highest score by a known load;
     empty where only the class counted.
@@ -110,7 +112,7 @@ def risks(table: Table, candidate: Candidate, rows: Rows) -> Floats:
     values = predicted + policy.risk_factor * np.sqrt(table.variance.take(rows, axis=1) + deviation * deviation)
     beyond = _excess(table, candidate, rows, mean, predicted)
     if beyond is not None:
-        values += policy.fairness * beyond * (predicted > (table.reference + policy.noise)[:, None])
+        values += policy.fairness * beyond * (predicted > (table.reference + policy.noise + _EVEN)[:, None])
     worst: Floats = values.max(axis=0)
     return worst
 
@@ -139,7 +141,7 @@ def _excess(table: Table, candidate: Candidate, rows: Rows, mean: Floats, predic
 
 def _ranks(values: Floats, noise: float) -> Rows:
     lowest = values.min()
-    step = max((values.max() - lowest) / _STEPS, noise)
+    step = max((values.max() - lowest) / _STEPS, noise, _FINEST)
     falls = np.floor((values - lowest) / step + _EVEN)
     ranks: Rows = (TOP - np.minimum(falls, _STEPS)).astype(np.int32)
     return ranks
@@ -153,7 +155,7 @@ def parts(table: Table, candidate: Candidate, row: int, *, now: float) -> Parts 
     mean, variance = shares(candidate.expected.estimate, table.inverse[:, row])
     predicted = table.mean[:, row] + mean
     beyond = _excess(table, candidate, rows, mean[:, None], predicted[:, None])
-    busy = predicted > table.reference + table.policy.noise
+    busy = predicted > table.reference + table.policy.noise + _EVEN
     return Parts(
         mean=table.mean[:, row].copy(),
         deviation=np.sqrt(table.variance[:, row] + variance),
