@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": "who would move where, who would not, and why",
     "resume": "let moves go on, accept an alarm, or try a workload again",
     "scheduler-config": "what makes a kube-scheduler ask our extender, ready to be used",
+    "score": "how each node is scored for a pod, and which would win",
     "serve": "the admission webhook, over TLS",
     "simulate": "days of a load in memory: moves, hours on spot, promises kept, beside other rules",
     "snapshot": "capture the cluster as decisions see it, to a file",

@@ -1,0 +1,175 @@
+"""`score`: the table behind one decision, by pod, workload or file, and what is told of odd ones."""
+
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from tests import builders
+from tests.builders import NOW
+from tests.core.move_builders import make_census, make_pod_fact
+from tests.loads import BYTES, CORES, loaded_node
+from webhook.core.model import Bound, ControllerRef, Estimate, Namespace, PodUse, Resources
+from webhook.core.policy import Mode, Policy
+from webhook.core.snapshot import Meta, Snapshot
+from webhook.wire.snapshot import encode_document
+
+FORMATS = ("table", "wide", "json", "yaml")
+DEMO = "examples/demo.snapshot.json"
+
+
+def shop(**changes):
+    """Two nodes that could take the pod, a crowded, a stale, an untold and a spot one."""
+    use = {"shop": Resources(0.1 * CORES, 0.05 * BYTES), "batch": Resources(0.4 * CORES, 0.1 * BYTES)}
+    nodes = [
+        loaded_node("regular-1", 0.55, 0.3, deviation=0.06),
+        loaded_node("regular-2", 0.35, 0.5, deviation=0.02),
+        loaded_node("regular-3", 0.5, 0.5, age=timedelta(hours=1)),
+        loaded_node("regular-4", None),
+        loaded_node("spot-1", 0.05, 0.1, builders.KARPENTER_SPOT),
+    ]
+    nodes[0] = msgspec.structs.replace(nodes[0], load=msgspec.structs.replace(nodes[0].load, namespaces=use))
+    workload = builders.make_workload(
+        "nginx-demo", side=None, use=PodUse(0.4, 0.1, 0.5e9, 0.1e9, pods=3), rule="", annotations={}
+    )
+    controller = ControllerRef("ReplicaSet", workload.controllers[0].name, "uid-rs", "apps/v1")
+    pod = make_pod_fact(1, namespace="shop", name="nginx-demo-1", controller=controller)
+    fields = {
+        "nodes": nodes,
+        "namespaces": [Namespace(name="shop", weight=3.0), Namespace(name="batch")],
+        "workloads": [workload],
+        "bound": [Bound("uid-b", "regular-2", "batch", Estimate(0.8, 0.2, 1e9, 0.0), started_at=None)],
+        "census": make_census(pod),
+    } | changes
+    policy = fields.pop("policy", Policy(mode=Mode.INJECT))
+    return Snapshot(Meta(captured_at=NOW, load_match_rate=fields.pop("rate", 1.0), policy=policy), **fields)
+
+
+@pytest.fixture
+def captured(tmp_path):
+    def capture(**changes):
+        file = tmp_path / "shop.json"
+        file.write_bytes(encode_document(shop(**changes)))
+        return str(file)
+
+    return capture
+
+
+@pytest.mark.parametrize("output", FORMATS)
+def test_a_score_prints_as_it_was_agreed(cli, captured, output):
+    """Set RENEW_GOLDEN=1 to write the files anew, then read the difference."""
+    outcome = cli("score", "shop/deployment/nginx-demo", "--snapshot", captured(), "-o", output)
+    assert (outcome.code, outcome.err) == (0, "")
+    golden = Path(__file__).parent / "golden" / f"score.{output}.txt"
+    if os.environ.get("RENEW_GOLDEN"):
+        golden.write_text(outcome.out)
+    assert outcome.out == golden.read_text()
+
+
+def told(outcome):
+    assert outcome.code == 0, outcome.err
+    return json.loads(outcome.out)["decision"]
+
+
+def test_a_pod_of_the_capture_is_scored_like_the_next_of_its_workload(cli, captured):
+    file = captured()
+    one = told(cli("score", "shop/nginx-demo-1", "--snapshot", file, "-o", "json"))
+    other = told(cli("score", "shop/deploy/nginx-demo", "--snapshot", file, "-o", "json"))
+    assert one["nodes"] == other["nodes"]
+    assert one["expected"]["cpuFrom"] == "owner"
+
+
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {
+        "name": "new-1",
+        "namespace": "shop",
+        "annotations": {"spot-balancer.io/decision": "v1/spot/preferred/3"},
+    },
+    "spec": {"containers": [{"name": "app", "resources": {"requests": {"cpu": "800m", "memory": "320M"}}}]},
+}
+
+
+@pytest.mark.parametrize(("suffix", "write"), [("yaml", yaml.safe_dump), ("json", json.dumps)])
+def test_a_pod_in_a_file_is_expected_to_use_what_it_requests(cli, captured, tmp_path, suffix, write):
+    file = tmp_path / f"pod.{suffix}"
+    file.write_text(write(POD))
+    found = told(cli("score", str(file), "--snapshot", captured(), "-o", "json"))
+    assert found["wants"] == "spot"
+    assert found["expected"]["cpuFrom"] == "request"
+    assert found["expected"]["estimate"]["cpuCores"] == pytest.approx(0.8)
+    assert found["likely"] == "spot-1"
+    assert {n["name"]: n["score"] for n in found["nodes"]} == {"spot-1": 10} | {f"regular-{i}": 0 for i in range(1, 5)}
+
+
+def test_only_the_nodes_named_are_compared_and_unknown_ones_are_told(cli, captured):
+    page = cli("score", "shop/deploy/nginx-demo", "--snapshot", captured(), "--nodes", "regular-1, regular-1,gone").out
+    assert "unknown node" in page
+    assert page.count("regular-1 ") == 1 + page.count("regular-1 wins")
+    assert "regular-2" not in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"rate": None}, "node load is not measured"),
+        (
+            {"nodes": [loaded_node("a", None), loaded_node("b", None)]},
+            "no node of its class has a fresh load; 2 node(s)",
+        ),
+    ],
+)
+def test_where_only_the_class_counts_it_says_why(cli, captured, changes, reason):
+    page = cli("score", "shop/deploy/nginx-demo", "--snapshot", captured(**changes)).out
+    assert f"only the class counts: {reason}" in page
+
+
+def test_who_is_not_scored_is_told_why(cli, captured):
+    page = cli("score", "shop/deploy/nginx-demo", "--snapshot", captured(policy=Policy(excluded_namespaces=("shop",))))
+    assert page.out == "shop/deploy/nginx-demo is not scored: its namespace is excluded. All nodes are equal.\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("kind: Deployment", "holds a Deployment; give a Pod, or a workload as NAMESPACE/KIND/NAME"),
+        ("[]", "holds no object"),
+        ("a: [", "neither YAML with one document nor JSON"),
+        ("kind: Pod\n---\nkind: Pod", "neither YAML with one document nor JSON"),
+        ("kind: Pod\nmetadata: {name: 5}", "not shaped like a Pod"),
+        ("kind: Pod\nmetadata: {name: a}", "without metadata.namespace"),
+        ("kind: \x1b[31m", "neither YAML"),
+        ("kind: Pod\nmetadata: {namespace: a}\nspec: {containers: [{resources: {requests: {cpu: lots}}}]}", None),
+    ],
+)
+def test_a_file_that_is_no_pod_is_one_sentence(cli, captured, tmp_path, text, fault):
+    file = tmp_path / "pod.yaml"
+    file.write_text(text)
+    outcome = cli("score", str(file), "--snapshot", captured())
+    if fault is None:
+        assert outcome.code in {0, 3}
+        return
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (3, "", 1)
+    assert fault in outcome.err
+    assert "\x1b" not in outcome.err
+
+
+def test_what_is_not_there_is_told_with_what_would_do(cli, captured, tmp_path):
+    file = captured()
+    assert "cannot be read" in cli("score", str(tmp_path / "gone.yaml"), "--snapshot", file).err
+    assert "no pod shop/none among the 1" in cli("score", "shop/none", "--snapshot", file).err
+    assert "the nearest: shop/Deployment/nginx-demo" in cli("score", "shop/deploy/nginx", "--snapshot", file).err
+    assert "is not <namespace>/<kind>/<name>" in cli("score", "nginx", "--snapshot", file).err
+    assert "names no node" in cli("score", "shop/nginx-demo-1", "--snapshot", file, "--nodes", " ,").err
+    bare = captured(census=None)
+    assert "this snapshot holds no pods" in cli("score", "shop/nginx-demo-1", "--snapshot", bare).err
+    assert "no node that takes pods" in cli("score", "shop/deploy/nginx-demo", "--snapshot", captured(nodes=[])).err
+
+
+def test_the_demo_s_capture_is_scored(cli):
+    assert cli("score", "shop/deployment/nginx-demo", "--snapshot", DEMO).code == 0
