@@ -173,3 +173,11 @@ def test_what_is_not_there_is_told_with_what_would_do(cli, captured, tmp_path):
 
 def test_the_demo_s_capture_is_scored(cli):
     assert cli("score", "shop/deployment/nginx-demo", "--snapshot", DEMO).code == 0
+
+
+def test_explain_says_which_node_would_win_where_load_is_measured(cli, captured):
+    file = captured()
+    page = cli("explain", "shop/deploy/nginx-demo", "--snapshot", file).out
+    assert "By measured load regular-2 wins: the pod would leave it at a risk of 57% of its memory;" in page
+    assert json.loads(cli("explain", "shop/deploy/nginx-demo", "--snapshot", file, "-o", "json").out)["balance"]
+    assert "By measured load" not in cli("explain", "shop/deploy/nginx-demo", "--snapshot", captured(rate=None)).out

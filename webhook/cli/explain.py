@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from webhook.cli import render
+from webhook.cli import render, score
 from webhook.cli.common import (
     Access,
     capture_cluster,
@@ -22,7 +22,7 @@ from webhook.cli.common import (
     read_snapshot,
     rows,
 )
-from webhook.core import consent, fairness, rules, spotpool
+from webhook.core import candidates, consent, fairness, rules, scoreview, spotpool
 from webhook.core.model import BatchRun, Memory, Signal, Value, Workload, WorkloadKey
 from webhook.core.outlook import to_active, to_spot
 from webhook.core.patch import Operation
@@ -63,6 +63,7 @@ class Explanation(Value, frozen=True, omit_defaults=False):
     decision: str
     meaning: str
     would: str
+    balance: str | None
     patch: list[Operation]
     captured_at: datetime
     book_heartbeat: datetime | None
@@ -140,6 +141,7 @@ def explain(workload: Workload, snapshot: Snapshot) -> tuple[Explanation, Rehear
         decision=rehearsal.decision.reason.value,
         meaning=MEANING[rehearsal.decision.reason],
         would=rehearsal.unbridled.reason.value,
+        balance=balanced(workload, snapshot),
         patch=rehearsal.operations,
         captured_at=meta.captured_at,
         book_heartbeat=meta.book_heartbeat,
@@ -156,6 +158,15 @@ def considered(key: WorkloadKey, snapshot: Snapshot) -> Consideration | None:
         if world is None
         else next((one for one in plan(world, thorough=True).considered if one.workload == key), None)
     )
+
+
+def balanced(workload: Workload, snapshot: Snapshot) -> str | None:
+    """Which node the extender would prefer for the next pod; None where no load is measured, or it is not scored."""
+    names = [node.name for node in snapshot.nodes.values() if node.ready and node.schedulable]
+    if snapshot.meta.load_match_rate is None or not names:
+        return None
+    found = candidates.candidate(*score.next_pod(workload, snapshot), snapshot)
+    return None if isinstance(found, candidates.Neutral) else scoreview.view(snapshot, found, names).why
 
 
 def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> list[str]:
@@ -192,6 +203,8 @@ def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> 
         lines.append(
             f"{goes} to the scheduler {printable(e.consent.scheduler_name)}, by rule {printable(e.consent.rule)}."
         )
+    if e.balance:
+        lines.append(f"By measured load {printable(e.balance)}; `spot-balancer score` shows the table.")
     if rehearsal.operations:
         lines += ["", *render.painted(render.pod_diff(rehearsal.before, rehearsal.after), colour=colour)]
     return lines
