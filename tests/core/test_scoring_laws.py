@@ -68,6 +68,7 @@ def with_flying(snapshot, flying):
 
 @given(snapshots(), candidates(), ASKED, FLYING)
 def test_the_score_equals_the_slow_reference(snapshot, candidate, names, flying):
+    names = list(dict.fromkeys([*snapshot.nodes, *names]))
     found = score(with_flying(snapshot, flying), candidate, rows_of(snapshot, names), now=TIME)
     wanted = oracle.scores(snapshot, candidate, names, now=TIME, flying=flying)
     assert dict(zip(names, found.scores.tolist(), strict=True)) == wanted
@@ -303,6 +304,21 @@ def test_a_namespace_goes_where_it_uses_less_beside_others_of_more_weight():
         "own": 10,
         "new": 10,
     }
+
+
+def test_beyond_its_part_counts_on_busy_nodes_only():
+    """The mean of the regular nodes is 0.5: neither spot nodes nor what the fresh ones add move it."""
+    use = {"noisy": 0.2, "quiet": 0.1}
+    nodes = [node("calm", 0.3, use=use), node("full", 0.7), node("s-1", 1.0, spot=True)]
+    calm = table(world(*nodes, weights={"noisy": 1.0, "quiet": 3.0}))
+    assert calm.reference.tolist() == [0.5, 0.0]
+    # It would land at 0.4, then at 0.52, which is within noise of the mean, then above.
+    for cpu, is_busy in ((0.4, False), (0.88, False), (0.9, True)):
+        made = parts(calm, pod(cpu, namespace="noisy"), 0, now=TIME)
+        assert bool(made.excess[0]) is is_busy
+        assert (made.risk > 0.3 + cpu / 4 + 1e-9) is is_busy
+    only_spot = table(world(node("s-1", 0.2, spot=True), node("s-2", 0.4, spot=True), node("r", told=False)))
+    assert only_spot.reference.tolist() == pytest.approx([0.3, 0.0])
 
 
 def test_a_namespace_that_uses_nothing_here_has_no_part_here():
