@@ -28,7 +28,7 @@ $(STAMP): requirements/dev.txt setup.cfg pyproject.toml
 venv: $(STAMP) ## the virtual environment, with spot-balancer in it
 
 .PHONY: demo
-demo: $(STAMP) ## one idle, one busy and one unknown owner through the real TLS server (needs Python only)
+demo: $(STAMP) ## one idle, one busy and one unknown owner, and a burst of pods, through the real TLS server (needs Python only)
 	@$(BIN)/spot-balancer demo
 
 .PHONY: demo-snapshot

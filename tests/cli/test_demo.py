@@ -34,6 +34,9 @@ def test_the_demonstration_shows_the_three_owners(process, colour):
     assert plain.count("without a patch: byte for byte") == 2
     assert "+    nodeAffinity:" in plain
     assert "capturedAt" not in plain
+    assert plain.count("node-a  ███") == 2
+    without, beside = map(int, re.findall(r"fullest (\d+)%", plain))
+    assert beside < without
     assert "now" in plain
 
 
@@ -54,6 +57,12 @@ def test_on_a_terminal_it_is_coloured_unless_that_is_not_wanted(environ, is_colo
     # Owners by rich, additions and headings by click.
     assert ("\x1b[32midle" in shown) == is_coloured
     assert ("\x1b[32m+" in shown) == is_coloured
+
+
+def test_where_blocks_cannot_be_written_the_bars_are_plain(process):
+    told = process("demo", environ={"PYTHONIOENCODING": "ascii"})
+    assert told.code == 0, told.err
+    assert "node-a  ###" in told.out
 
 
 def test_into_a_pipe_it_is_plain(process):
@@ -108,16 +117,18 @@ def _port_in(folder: Path) -> int:
     return int(found[1]) if found else 0
 
 
-def test_its_four_commands_work_when_pasted(process, tmp_path):
+def test_its_five_commands_work_when_pasted(process, tmp_path):
     text = process("demo").out.split("Try next:\n")[1]
-    explain, wide, plan, serve = (shlex.split(line.strip()) for line in text.strip().splitlines())
-    assert {words[0] for words in (explain, wide, plan, serve)} == {".venv/bin/spot-balancer"}
+    explain, wide, plan, score, serve = (shlex.split(line.strip()) for line in text.strip().splitlines())
+    assert {words[0] for words in (explain, wide, plan, score, serve)} == {".venv/bin/spot-balancer"}
     done = subprocess.run([PROGRAM, *plan[1:]], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
     assert (done.returncode, "WOULD START" in done.stdout) == (0, True), "the idle owner's pods are on regular nodes"
     for words in (explain, wide):
         done = subprocess.run([PROGRAM, *words[1:]], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         assert "The next pod" in done.stdout
+    done = subprocess.run([PROGRAM, *score[1:]], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert (done.returncode, "only the class counts" in done.stdout) == (0, True), "the capture measured no node"
     port = reserve_port()
     words = [word.replace("127.0.0.1:8443", f"127.0.0.1:{port}") for word in serve[1:]]
     assert f"127.0.0.1:{port}" in words

@@ -1,4 +1,4 @@
-"""`spot-balancer demo`: three owners through the real server, without a cluster."""
+"""`spot-balancer demo`: three owners, and a burst of pods, through the real server, without a cluster."""
 
 import http.client
 import importlib.util
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from webhook.adapters.certificates import PairFiles, make_pair
-from webhook.cli import render
+from webhook.cli import burst, render
 from webhook.cli.common import clock, is_colourful, read_snapshot, rows
 from webhook.core import patch
 from webhook.core.model import Evidence, Workload
@@ -27,6 +27,7 @@ from webhook.core.rehearsal import rehearse, sample_pod
 from webhook.core.snapshot import Snapshot
 from webhook.core.words import MEANING
 from webhook.errors import InputError, SpotBalancerError
+from webhook.wire.snapshot import encode_document
 
 SNAPSHOT = Path("examples/demo.snapshot.json")
 PATIENCE_SECONDS = 20.0
@@ -38,7 +39,7 @@ PATIENCE_SECONDS = 20.0
 )
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
 def command(file: Path, color: str) -> None:
-    """Start the real TLS server on loopback, send it real AdmissionReviews, show what happens."""
+    """Start the real TLS server on loopback, send it real AdmissionReviews and a scheduler's questions, show what happens."""
     if not file.exists():
         raise InputError(f"{file} is not there; run this from a checkout, or give --snapshot FILE")
     snapshot, page = read_snapshot(file), Page(colour=is_colourful(color))
@@ -46,12 +47,16 @@ def command(file: Path, color: str) -> None:
     page.owners(snapshot)
     began = time.monotonic()
     with ended_by_signals(), tempfile.TemporaryDirectory(prefix="spot-balancer-demo-") as folder:
+        made_up = Path(folder) / "burst.json"
         pair = make_pair(Path(folder), ["127.0.0.1"], now=clock())
         with server(file, pair, Path(folder)) as port:
             page.say(f"The server answers on https://127.0.0.1:{port}/mutate, its certificate verified.\n")
             for workload in chosen(snapshot):
                 page.answer(workload, snapshot, post(port, pair, sample_pod(workload)))
-    page.say(f"Server started, asked and stopped in {time.monotonic() - began:.1f} s.\n")
+        made_up.write_bytes(encode_document(burst.snapshot(clock())))
+        with server(made_up, pair, Path(folder), "--extender") as port, closing(_connection(port, pair)) as connection:
+            page.burst_twice(burst.place(None), burst.place(asking(connection)))
+    page.say(f"Servers started, asked and stopped in {time.monotonic() - began:.1f} s.\n")
     page.closing(file, snapshot)
 
 
@@ -79,9 +84,9 @@ def chosen(snapshot: Snapshot) -> list[Workload]:
 
 
 @contextmanager
-def server(file: Path, pair: PairFiles, folder: Path) -> Iterator[int]:
+def server(file: Path, pair: PairFiles, folder: Path, *options: str) -> Iterator[int]:
     """The real server process on a free loopback port; ended in any case."""
-    line = [sys.executable, "-m", "webhook", "serve", "--snapshot", str(file), "--bind", "127.0.0.1:0"]
+    line = [sys.executable, "-m", "webhook", "serve", "--snapshot", str(file), "--bind", "127.0.0.1:0", *options]
     log = folder / "server.log"
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603 - our own program
@@ -146,6 +151,20 @@ def post(port: int, pair: PairFiles, pod: dict[str, Any]) -> tuple[dict[str, Any
             took = (time.perf_counter() - began) * 1000
     response: dict[str, Any] = answer["response"]
     return response, took
+
+
+def asking(connection: http.client.HTTPSConnection) -> burst.Ask:
+    """What a scheduler's extender would be asked, on one connection."""
+
+    def ask(pod: dict[str, object], names: Sequence[str]) -> dict[str, int]:
+        body = json.dumps({"Pod": pod, "Nodes": None, "NodeNames": list(names)}).encode()
+        connection.request("POST", "/extender/prioritize", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise SpotBalancerError(f"the server answered {answer.status} to /extender/prioritize")
+        return {entry["Host"]: entry["Score"] for entry in json.loads(answer.read())}
+
+    return ask
 
 
 def review(pod: dict[str, Any]) -> dict[str, Any]:
@@ -217,6 +236,34 @@ class Page:
             self.say(f"    {line}")
         self.say()
 
+    def burst_twice(self, without: Sequence[burst.Placed], beside: Sequence[burst.Placed]) -> None:
+        """The same burst twice, as two charts."""
+        self.say("The scheduler extender: new pods go where the load is low, not where the requests are", bold=True)
+        self.say(
+            f"Six made-up nodes on which requests mislead: node-a works most and has requested least. {burst.PODS} pods come\n"
+            f"at once, each requests {burst.REQUEST.cpu_cores * 1000:.0f}m CPU and uses {burst.USE.cpu_cores * 1000:.0f}m, as its "
+            "siblings do. Free requests (the scheduler's least-allocated,\nimitated here, its other plugins are not) decide:\n"
+        )
+        self._chart(without)
+        self.say(
+            f"\nThe same with the server's answers to POST /extender/prioritize, weight {burst.WEIGHT}. Nothing is measured anew\n"
+            "meanwhile, nor told where a pod went: the server counts each on its likely node.\n"
+        )
+        self._chart(beside)
+        self._bars(["\n  █ measured before   ▒ used by the burst   of CPU; spot-balancer moves nothing that runs\n"])
+
+    def _chart(self, placed: Sequence[burst.Placed]) -> None:
+        self._bars(f"  {line}" for line in (*burst.chart(placed), burst.summary(placed)))
+
+    def _bars(self, lines: Iterable[str]) -> None:
+        """As they are, or by # + . where the terminal's encoding has no blocks."""
+        for line in lines:
+            try:
+                line.encode(sys.stdout.encoding or "utf-8")
+                self.say(line)
+            except UnicodeEncodeError:
+                self.say(line.translate(str.maketrans("█▒·", "#+.")))
+
     def closing(self, file: Path, snapshot: Snapshot) -> None:
         """Three commands that work."""
         names = [str(workload.key) for workload in chosen(snapshot)] or ["NAMESPACE/KIND/NAME"]
@@ -225,6 +272,7 @@ class Page:
         self.say(f"  {program} explain {names[0]} --snapshot {file}")
         self.say(f"  {program} explain {names[-1]} --snapshot {file} -o wide")
         self.say(f"  {program} plan --snapshot {file}")
+        self.say(f"  {program} score {names[0]} --snapshot {file}")
         self.say(f"  {program} serve --snapshot {file} --bind 127.0.0.1:8443")
 
     def _table(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

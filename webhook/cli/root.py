@@ -11,7 +11,7 @@ from webhook.errors import ClusterForbidden, ConfigurationError, SpotBalancerErr
 COMMANDS = {
     "certs": "throw-away certificates for trying things out",
     "config": "check a configuration file, or print what holds with it",
-    "demo": "one idle, one busy and one unknown owner through the real server",
+    "demo": "one idle, one busy and one unknown owner, and a burst of pods, through the real server",
     "explain": "why a workload is where it is, and what its next pod would get",
     "history": "moves that ended, the newest first, and what came of each",
     "monitor": "one run: evidence, side, verdict book, moves",
