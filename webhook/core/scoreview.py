@@ -13,7 +13,8 @@ from webhook.core import nodetable, scoring
 from webhook.core.expectation import Expectation
 from webhook.core.ledger import likely
 from webhook.core.model import CapacityType, NodeLoad, Value
-from webhook.core.nodetable import CPU, LEAST_MATCHED, MEMORY, TOP, Floats, Table
+from webhook.core.nodejoin import LEAST_MATCHED
+from webhook.core.nodetable import CPU, MEMORY, TOP, Floats, Table
 from webhook.core.scoring import Candidate, Parts, Scores
 from webhook.core.snapshot import Snapshot
 
