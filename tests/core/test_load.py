@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from webhook.core import load
 from webhook.core.census import Census, NodeFact
 from webhook.core.load import Measured, measure, recent, rounded
 from webhook.core.model import Estimate, PodUse, Resources, UseRatio
-from webhook.core.nodetable import missing_part
+from webhook.core.nodetable import missing_parts
 from webhook.core.policy import BalancePolicy
 from webhook.core.usage import NodeSample, PodsUse
 
@@ -167,7 +168,8 @@ def test_who_is_kept_is_who_a_part_is_missing_of(age, sampled):
     began = NOW - timedelta(seconds=age)
     measured_at = sample(age=timedelta(seconds=sampled))
     found = recent(world(running("a", started_at=began)), measured_at, load.NOTHING, OWNERS, POLICY)
-    part = missing_part(began, measured_at["n1"].sampled_at.timestamp(), POLICY.window)
+    sampled_at = np.array([measured_at["n1"].sampled_at.timestamp()])
+    (part,) = missing_parts([began], sampled_at, POLICY.window)
     assert bool(found.pods) == (part > 1e-9)
 
 

@@ -38,7 +38,7 @@ from tests.core.scoring_worlds import (
 )
 from webhook.core.ledger import Ledger, likely
 from webhook.core.model import Bound, CapacityType, Estimate, Namespace, Resources
-from webhook.core.nodetable import missing_part, table, table_steps
+from webhook.core.nodetable import missing_parts, table, table_steps
 from webhook.core.policy import Policy
 from webhook.core.scoring import NEUTRAL, Scores, parts, risks, score, too_full
 from webhook.core.snapshot import Meta, Snapshot
@@ -374,7 +374,8 @@ def test_a_table_laid_on_another_s_ground_is_the_same(before, after):
 )
 def test_the_part_that_a_window_misses_of_a_pod_shrinks_with_its_age(started, part):
     window = Policy().balance.window
-    assert missing_part(None if started is None else at(started), TIME, window) == pytest.approx(part)
+    began = None if started is None else at(started)
+    assert missing_parts([began], np.array([TIME]), window) == pytest.approx([part])
 
 
 def test_half_of_a_pod_that_started_in_the_middle_of_the_window_is_added():

@@ -8,7 +8,7 @@ A second call for the same pod replaces the first. What is held is bounded; the 
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from zlib import crc32
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from webhook.core import nodetable
 from webhook.core.model import Estimate
-from webhook.core.nodetable import CPU, MEMORY, Floats, Rows, Share, Table
+from webhook.core.nodetable import CPU, MEMORY, NOTHING, Floats, Rows, Share, Table
 from webhook.core.scoring import Candidate, Scores
 
 KEEP = timedelta(seconds=60)
@@ -61,13 +61,7 @@ class Ledger:
         self._expire(now)
         for uid in [uid for uid in self._entries if uid in table.bound]:
             del self._entries[uid]
-        self._table = replace(
-            table,
-            mean=table.mean.copy(),
-            variance=table.variance.copy(),
-            weights=table.weights.copy(),
-            namespaces=dict(table.namespaces),
-        )
+        self._table = table.copied()
         self._own = set()
         self._lay(self._entries.values())
 
@@ -106,17 +100,12 @@ class Ledger:
         if not found:
             return
         rows = np.array([row for row, _ in found], dtype=np.int32)
-        inverse = table.inverse[:, rows]
-        means = np.array([(e.expected.cpu_cores, e.expected.memory_bytes) for _, e in found]).T * inverse
-        deviations = [(e.expected.cpu_deviation_cores, e.expected.memory_deviation_bytes) for _, e in found]
-        variances = (np.array(deviations).T * inverse) ** 2
-        for resource in (CPU, MEMORY):
-            np.add.at(table.mean[resource], rows, means[resource])
-            np.add.at(table.variance[resource], rows, variances[resource])
-        added: dict[str, dict[int, Floats]] = {}
+        means, variances = nodetable.shares_of([entry.expected for _, entry in found], table.inverse[:, rows])
+        nodetable.lay(table, rows, means, variances)
+        added: dict[str, list[tuple[int, Floats]]] = {}
         for place, (row, entry) in enumerate(found):
-            own = added.setdefault(entry.namespace, {})
-            own[row] = own[row] + means[:, place] if row in own else means[:, place]
+            if means[:, place].any():
+                added.setdefault(entry.namespace, []).append((row, means[:, place]))
         for namespace, mine in added.items():
             nodetable.add_shares(table, namespace, mine)
 
@@ -154,10 +143,7 @@ def _raise(columns: Floats, place: int, cpu: float, memory: float) -> None:
     """What subtraction leaves of nothing is nothing: else a namespace that is gone would keep its weight."""
     for resource, more in ((CPU, cpu), (MEMORY, memory)):
         left = columns.item(resource, place) + more
-        columns[resource, place] = left if left > _NOTHING else 0.0
-
-
-_NOTHING = 1e-12
+        columns[resource, place] = left if left > NOTHING else 0.0
 
 
 def likely(table: Table, uid: str, scores: Scores) -> int | None:
