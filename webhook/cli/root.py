@@ -22,7 +22,7 @@ COMMANDS = {
     "scheduler-config": "what makes a kube-scheduler ask our extender, ready to be used",
     "score": "how each node is scored for a pod, and which would win",
     "serve": "the admission webhook, over TLS",
-    "simulate": "days of a load in memory: moves, hours on spot, promises kept, beside other rules",
+    "simulate": "days of a load in memory: moves, hours on spot, promises kept, beside other rules; `balance`: even load",
     "snapshot": "capture the cluster as decisions see it, to a file",
     "status": "where moving stands: sides, shares, moves in flight, budget, and what holds them up",
     "sync": "watch a cluster and keep the server's snapshot",

@@ -4,6 +4,7 @@ import gc
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -31,7 +32,23 @@ _QUIET_COLLECTIONS = 50_000
 """Little of what a simulation makes is a cycle, and looking for them takes a tenth of its time."""
 
 
-@click.command("simulate", epilog="Example: spot-balancer simulate usage.csv --config config.yaml --seeds 3")
+class _Simulate(click.Command):
+    """With `balance` as its first word, another command; a trace of that name is ./balance."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Hand over to the other command where it is meant."""
+        if args[:1] != ["balance"]:
+            return super().make_context(info_name, args, parent, **extra)
+        from webhook.cli import simulate_balance  # noqa: PLC0415 - only when it is called
+
+        return simulate_balance.command.make_context(f"{info_name} balance", args[1:], parent, **extra)
+
+
+@click.command(
+    "simulate", cls=_Simulate, epilog="Example: spot-balancer simulate usage.csv --config config.yaml --seeds 3"
+)
 @click.argument("trace", required=False, type=click.Path(path_type=Path))
 @click.option("--workloads", type=click.IntRange(1, 5_000), default=200, show_default=True, help="Without a trace.")
 @click.option("--days", type=click.IntRange(1, 90), default=7, show_default=True, help="Without a trace.")
@@ -65,6 +82,8 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
     The load is synthetic, or TRACE: CSV with the columns time, pod, owner, cpuCores, memoryBytes,
     receivedBytesPerSecond and cpuRequestCores, sorted by time; owner is namespace/Deployment/name. The mode of the
     configuration counts as `move`. The same input and seed give the same answer.
+
+    `simulate balance` plays placements on nodes instead; see `simulate balance --help`.
 
     Exit code 3 where a promise was broken.
     """
