@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from webhook.core import nodetable
 from webhook.core.model import Estimate
 from webhook.core.nodetable import CPU, MEMORY, NOTHING, Floats, Rows, Share, Table
-from webhook.core.scoring import Candidate, Scores
+from webhook.core.scoring import Candidate, Scores, led
 
 KEEP = timedelta(seconds=60)
 """From a score to the binding in our snapshot: seconds, but a pod may wait for its volumes meanwhile."""
@@ -78,6 +78,10 @@ class Ledger:
         self._entries[candidate.uid] = entry
         self._add(row, entry, 1)
         return row
+
+    def answer(self, candidate: Candidate, scores: Scores, *, now: float) -> Scores:
+        """Count the pod on its likely node, and return the scores that send it there."""
+        return led(scores, self.place(candidate, scores, now=now))
 
     def forget(self, uid: str) -> None:
         """Count this pod no more, if it was counted at all."""

@@ -132,7 +132,9 @@ class NodeLoad(Value, frozen=True):
     """What a node really uses: mean over the balance window before ``sampled_at``, and the standard deviation around it.
 
     ``source`` says which metric told, e.g. ``node-exporter`` or ``cadvisor``. ``namespaces`` is the part of each
-    namespace's pods, where it is known.
+    namespace's pods, where it is known. ``expected`` is what the same window should have shown by the habits of the pods
+    that still run there: for each, what its owner's pods use, by the part of the window that it ran; None where not all
+    have an owner that is known, for then it would count the others as nothing.
     """
 
     cpu_cores: float
@@ -142,6 +144,7 @@ class NodeLoad(Value, frozen=True):
     cpu_deviation_cores: float = 0.0
     memory_deviation_bytes: float = 0.0
     namespaces: dict[str, Resources] = {}
+    expected: Resources | None = None
 
 
 class Bound(Value, frozen=True):

@@ -16,7 +16,7 @@ the median of the others of its class; one that nobody knows likewise. Scores ar
 candidate may stretch the range, and never swaps the order of two whose load is known.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from webhook.core.nodetable import TOP, Flags, Floats, Rows, Table, shares
 BOTTOM = 1
 NEUTRAL = 5
 """Of an unknown node where no load is known to take a median of."""
+LEAD = 3
+"""Of the node a pod is counted on before all others: at the extender's usual weight more than plugins differ by."""
 _STEPS = TOP - BOTTOM
 _EVEN = 1e-9
 """Two nodes alike must not part by the last bit of a sum, in another order of the same."""
@@ -100,6 +102,20 @@ def score(table: Table, candidate: Candidate, rows: Rows, *, now: float) -> Scor
     if not knows_all or len(places) < np.count_nonzero(mine):
         scores[(mine & ~told) | ~known] = int(np.median(ranks))
     return Scores(rows, scores, risk, places[ranks == TOP].astype(np.int32))
+
+
+def led(scores: Scores, row: int | None) -> Scores:
+    """The scores to answer with: the node of ``row`` alone is at the top, the others ``LEAD`` below it at most.
+
+    A scheduler that is left to choose among equals asks its own plugins, which go by requests, and sends a whole burst to the
+    one node that they like best, while it is counted on others. With None all stay as they are.
+    """
+    if row is None:
+        return scores
+    lower = np.minimum(scores.scores, TOP - LEAD)
+    # Zero stays zero: another class.
+    told: Rows = np.where(scores.rows == row, TOP, np.where(scores.scores > 0, lower, 0)).astype(np.int32)
+    return replace(scores, scores=told)
 
 
 def risks(table: Table, candidate: Candidate, rows: Rows) -> Floats:

@@ -14,6 +14,8 @@ from webhook.simulation.balance_world import CPU, MEMORY, Floats, Whole, World
 
 _MOST_PODS = 110
 """On a node, the kubelet's default."""
+HABIT_MINUTES = 60
+"""Over so long a pod's mean is its habit: minutes are chance."""
 _LEAST_SAMPLED = 100
 """A scheduler looks for so many nodes at least."""
 
@@ -22,7 +24,8 @@ _LEAST_SAMPLED = 100
 class Measured:
     """``mean`` and ``deviation`` are (2, nodes) in cores and bytes over minutes before ``minute``.
 
-    ``pods`` are running ones that were seen, ``pod_mean`` is (2, pods) of them; ``namespaces`` (namespaces, 2, nodes).
+    ``pods`` are running ones that were seen, ``pod_mean`` is (2, pods) of them over an hour at most, and ``held`` the part
+    of the window that each ran. ``namespaces`` is (namespaces, 2, nodes).
     """
 
     minute: int
@@ -30,6 +33,7 @@ class Measured:
     deviation: Floats
     pods: Whole
     pod_mean: Floats
+    held: Floats
     namespaces: Floats
 
 
@@ -100,15 +104,17 @@ class Ground:
         seen = self.use[:, :, first:minute]
         pods = self.running(now)
         pods = pods[self.world.begins[pods] < minute]
-        parts = self.world.use[:, pods, first:minute]
-        held = np.arange(first, minute) >= self.world.begins[pods][:, None]
-        pod_mean = (parts * held).sum(axis=2) / np.maximum(1, held.sum(axis=1))
+        long = max(0, minute - HABIT_MINUTES)
+        parts = self.world.use[:, pods, long:minute]
+        ran = np.arange(long, minute) >= self.world.begins[pods][:, None]
+        pod_mean = (parts * ran).sum(axis=2) / np.maximum(1, ran.sum(axis=1))
         return Measured(
             minute=minute,
             mean=seen.mean(axis=2),
             deviation=seen.std(axis=2),
             pods=pods,
             pod_mean=pod_mean.astype(np.float64),
+            held=(minute - np.maximum(first, self.world.begins[pods])) / (minute - first),
             namespaces=self._per_namespace[..., first:minute].mean(axis=3).astype(np.float64),
         )
 

@@ -4,6 +4,7 @@ A snapshot is taken when the last is ``_REFRESH`` seconds old, and knows binding
 watch, sync and server take together; in between there is the ledger.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
@@ -66,8 +67,8 @@ class Ours:
         )
         rows = question.rows.astype(np.int32)
         scores = scoring.score(self._ledger.table, candidate, rows, now=now)
-        self._ledger.place(candidate, scores, now=now)
-        own = np.asarray(10.0 * self._weight * scores.scores, dtype=np.float64)
+        answer = self._ledger.answer(candidate, scores, now=now)
+        own = np.asarray(10.0 * self._weight * answer.scores, dtype=np.float64)
         return own + defaults(question) if self._with_defaults else own
 
     def _take(self, ground: Ground, at: float) -> None:
@@ -77,8 +78,8 @@ class Ours:
         if minute != self._minute:
             self._minute = minute
             self._expected = {}
-            self._nodes = MappingProxyType({node.name: node for node in _nodes(ground, measured)})
             self._use = _uses(ground, measured)
+            self._nodes = MappingProxyType({node.name: node for node in _nodes(ground, measured, self._use)})
             self._namespaces = {one.name: one for one in _namespaces(ground, measured)}
         before, self._taken = self._snapshot, at
         self._snapshot = Snapshot.from_indexes(
@@ -121,20 +122,31 @@ class Ours:
         return made
 
 
-def _nodes(ground: Ground, measured: Measured | None) -> list[Node]:
+def _nodes(ground: Ground, measured: Measured | None, uses: Mapping[int, PodUse]) -> list[Node]:
     capacity = ground.world.capacity
+    habits = _habits(ground, measured, uses) if measured else np.zeros_like(capacity)
     return [
         Node(
             name=_node(row),
             capacity_type=CapacityType.REGULAR,
             allocatable=Resources(cpu_cores=float(capacity[CPU, row]), memory_bytes=float(capacity[MEMORY, row])),
-            load=_load(measured, row) if measured else None,
+            load=_load(measured, habits[:, row], row) if measured else None,
         )
         for row in range(capacity.shape[1])
     ]
 
 
-def _load(measured: Measured, row: int) -> NodeLoad:
+def _habits(ground: Ground, measured: Measured, uses: Mapping[int, PodUse]) -> Floats:
+    """(2, nodes): what the window should have shown by what the owners' pods use."""
+    means = np.zeros_like(ground.world.requests)
+    for workload, use in uses.items():
+        means[:, workload] = use.cpu_cores, use.memory_bytes
+    expected = means[:, ground.world.workload[measured.pods]] * measured.held
+    nodes = ground.node[measured.pods]
+    return np.array([np.bincount(nodes, weights=one, minlength=measured.mean.shape[1]) for one in expected])
+
+
+def _load(measured: Measured, habit: Floats, row: int) -> NodeLoad:
     (cpu, memory), (cpu_deviation, memory_deviation) = measured.mean[:, row], measured.deviation[:, row]
     parts = measured.namespaces[:, :, row].tolist()
     return NodeLoad(
@@ -149,6 +161,7 @@ def _load(measured: Measured, row: int) -> NodeLoad:
             for number, part in enumerate(parts)
             if part[CPU] > 0
         },
+        expected=Resources(cpu_cores=float(habit[CPU]), memory_bytes=float(habit[MEMORY])),
     )
 
 
