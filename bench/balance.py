@@ -15,6 +15,8 @@ from webhook.simulation.balance_peers import STALE_FREE, STOCK
 from webhook.simulation.balance_world import Setting, world
 
 BURSTS, STALENESS, CORRELATIONS = (1, 5, 40, 200), (1, 5, 15), (0.0, 0.5, 1.0)
+PODS, MINUTES = 400, 180
+"""At once, and after the first hour: about a thousand placements on 60 nodes a policy, so that all cells fit ten minutes."""
 DISTANCE_GOAL, HOT_GOAL = 10, 0.5
 """Percent of the oracle's deviation, median over cells; share of the stock scheduler's hot node-minutes."""
 _BALANCE = BalancePolicy()
@@ -30,7 +32,11 @@ def rows(rounds, progress):
 
 def played(seeds, progress):
     """{(burst, staleness, requests_off, correlation): {policy: its figures, a list by seed}}."""
-    jobs = [(Setting(b, off, c), seed) for b, off, c in product(BURSTS, (False, True), CORRELATIONS) for seed in seeds]
+    settings = [
+        Setting(burst=burst, requests_off=off, correlation=correlation, pods=PODS, minutes=MINUTES)
+        for burst, off, correlation in product(BURSTS, (False, True), CORRELATIONS)
+    ]
+    jobs = [(setting, seed) for seed in seeds for setting in settings]
     cells = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         waiting = [pool.submit(_play, job) for job in jobs]

@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+from bench.balance_tables import balance
 from bench.idle_tables import idleness
 from bench.rows import table
 
@@ -92,7 +93,7 @@ KEYS_OF = {
     "Limits": "LIMITS",
     "BalancePolicy": "BALANCE",
 }
-GENERATORS = {"bench": bench, "commands": commands, "defaults": defaults, "idleness": idleness}
+GENERATORS = {"balance": balance, "bench": bench, "commands": commands, "defaults": defaults, "idleness": idleness}
 
 
 def documents():

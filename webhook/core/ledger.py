@@ -1,6 +1,6 @@
 """Pods just scored, until the watches tell where they went: without it, every pod of a burst would see the same emptiest node.
 
-Each counts at once on its likely node: one of those that got the highest score, drawn by a hash of pod and node, as
+Each counts at once on its likely node: one of those with the lowest risk, drawn by a hash of pod and node, as
 evenly as the scheduler itself draws among equals. It counts until a snapshot knows the pod as bound, which then
 counts on its real node, and for ``keep`` at most: a pod that nothing bound in that time has gone another way.
 A second call for the same pod replaces the first. What is held is bounded; the oldest go first.

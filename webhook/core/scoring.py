@@ -52,8 +52,8 @@ class Candidate:
 class Scores:
     """By candidate, in the order asked for: ``scores`` 0..10; ``rows`` as given.
 
-    ``risk`` is NaN where the load was not used. ``best`` are the positions that share the highest score by a known load;
-    empty where only the class counted.
+    ``risk`` is NaN where the load was not used. ``best`` are the positions whose risk is the lowest, or within noise of
+    it: a score's step may be wider; empty where only the class counted.
     """
 
     rows: Rows
@@ -101,7 +101,8 @@ def score(table: Table, candidate: Candidate, rows: Rows, *, now: float) -> Scor
     scores[places], risk[places] = ranks, values
     if not knows_all or len(places) < np.count_nonzero(mine):
         scores[(mine & ~told) | ~known] = int(np.median(ranks))
-    return Scores(rows, scores, risk, places[ranks == TOP].astype(np.int32))
+    lowest = (ranks == TOP) & (values <= values.min() + table.policy.noise)
+    return Scores(rows, scores, risk, places[lowest].astype(np.int32))
 
 
 def led(scores: Scores, row: int | None) -> Scores:

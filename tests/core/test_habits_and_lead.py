@@ -1,0 +1,117 @@
+"""A node's load as it is foretold, and the answer that sends a pod where it is counted."""
+
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+from webhook.core import nodetable, scoring
+from webhook.core.expectation import Expectation
+from webhook.core.ledger import Ledger
+from webhook.core.model import Bound, CapacityType, Estimate, Namespace, Node, NodeLoad, Resources
+from webhook.core.policy import BalancePolicy, Policy
+from webhook.core.snapshot import Meta, Snapshot
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+AT = NOW.timestamp()
+
+
+def node(name, cpu, habit=None, capacity_type=CapacityType.REGULAR):
+    load = NodeLoad(cpu_cores=cpu, memory_bytes=1e9, sampled_at=NOW, source="test", expected=habit)
+    return Node(name=name, capacity_type=capacity_type, allocatable=Resources(10.0, 1e10), load=load)
+
+
+def snapshot(*nodes, bound=(), balance=None):
+    meta = Meta(captured_at=NOW, load_match_rate=1.0, policy=Policy(balance=balance or BalancePolicy()))
+    return Snapshot(meta, nodes=nodes, namespaces=[Namespace(name="shop")], bound=bound)
+
+
+def pod(uid="1", cpu=0.5):
+    return scoring.Candidate(uid, "shop", CapacityType.REGULAR, Expectation(estimate=Estimate(cpu_cores=cpu)))
+
+
+def every(table):
+    return np.arange(len(table.names), dtype=np.int32)
+
+
+def test_a_load_is_half_measured_and_half_habit_where_that_is_known():
+    table = nodetable.table(snapshot(node("a", 2.0, Resources(4.0, 3e9)), node("b", 2.0)))
+    assert table.mean.T.tolist() == [pytest.approx([0.3, 0.2]), pytest.approx([0.2, 0.1])]
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1.0])
+def test_a_habit_that_is_no_amount_is_passed_over(odd):
+    table = nodetable.table(snapshot(node("a", 2.0, Resources(odd, 1e9))))
+    assert table.mean[:, 0].tolist() == pytest.approx([0.2, 0.1])
+
+
+def test_the_node_a_pod_is_counted_on_is_answered_before_all_others():
+    table = nodetable.table(snapshot(*(node(f"n{i}", 1.0) for i in range(5)), node("full", 9.0)))
+    ledger = Ledger()
+    ledger.follow(table, now=AT)
+    scores = scoring.score(ledger.table, pod(), every(table), now=AT)
+    answer = ledger.answer(pod(), scores, now=AT)
+    assert scores.scores.tolist() == [10, 10, 10, 10, 10, 1]
+    assert sorted(answer.scores.tolist()) == [1, 7, 7, 7, 7, 10]
+    counted = np.flatnonzero(ledger.table.mean[0] > table.mean[0])
+    assert counted.tolist() == np.flatnonzero(answer.scores == 10).tolist()
+
+
+def test_where_only_the_class_counts_no_node_leads():
+    table = nodetable.table(snapshot(node("a", 1.0), node("b", 1.0), node("s", 1.0, capacity_type=CapacityType.SPOT)))
+    ledger = Ledger()
+    ledger.follow(table, now=AT)
+    late = AT + timedelta(hours=1).total_seconds()
+    scores = scoring.score(ledger.table, pod(), every(table), now=late)
+    assert ledger.answer(pod(), scores, now=late).scores.tolist() == [10, 10, 0]
+
+
+def test_another_class_stays_at_nothing_beside_one_that_leads():
+    table = nodetable.table(snapshot(node("a", 1.0), node("s", 0.0, capacity_type=CapacityType.SPOT)))
+    scores = scoring.score(table, pod(), every(table), now=AT)
+    assert scoring.led(scores, 0).scores.tolist() == [10, 0]
+
+
+def test_of_equal_scores_only_those_within_noise_are_candidates_for_the_lead():
+    table = nodetable.table(snapshot(node("a", 1.0), node("near", 1.05), node("far", 1.5), node("full", 9.0)))
+    scores = scoring.score(table, pod(), every(table), now=AT)
+    assert scores.scores.tolist() == [10, 10, 10, 1]
+    assert [table.names[row] for row in scores.best] == ["a", "near"]
+
+
+def test_loads_are_taken_over_while_only_pods_come_and_go():
+    first = snapshot(node("a", 1.0), node("b", 2.0))
+    nodetable.table(first)
+    bound = Bound(uid="1", node="b", namespace="shop", expected=Estimate(cpu_cores=1.0))
+    second = Snapshot.from_indexes(
+        first.meta,
+        nodes=first.nodes,
+        namespaces={"shop": Namespace(name="shop")},
+        workloads={},
+        controllers={},
+        bound={"1": bound},
+    )
+    fresh = Snapshot(first.meta, nodes=first.nodes.values(), namespaces=[Namespace(name="shop")], bound=[bound])
+    for _ in nodetable.table_steps(second, first):
+        pass
+    assert isinstance(second.nodes, MappingProxyType)
+    made, alone = nodetable.table(second), nodetable.table(fresh)
+    assert made.mean.tolist() == alone.mean.tolist() == [[pytest.approx(0.1), pytest.approx(0.3)], [0.1, 0.1]]
+    assert made.weights.tolist() == alone.weights.tolist() == [0.0, 1.0]
+    assert nodetable.table(first).mean[0].tolist() == pytest.approx([0.1, 0.2])
+
+
+def test_a_pod_bound_several_times_over_on_a_node_counts_each_time():
+    bound = [Bound(uid=str(i), node="a", namespace="shop", expected=Estimate(cpu_cores=1.0)) for i in range(300)]
+    half = Bound(
+        uid="half",
+        node="a",
+        namespace="shop",
+        expected=Estimate(cpu_cores=1.0),
+        started_at=NOW - BalancePolicy().window / 2,
+    )
+    unknown = Bound(uid="x", node="gone", namespace="shop", expected=Estimate(cpu_cores=1.0))
+    table = nodetable.table(snapshot(node("a", 1.0), bound=[*bound, half, unknown]))
+    assert table.mean[0].tolist() == pytest.approx([0.1 + 30.05])
+    assert nodetable.table(snapshot(bound=[unknown])).names == []
