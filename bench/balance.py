@@ -11,7 +11,7 @@ from statistics import fmean, median, stdev
 
 from webhook.core.policy import BalancePolicy
 from webhook.simulation.balance import ORACLE, OURS, POLICIES, Cell, compare, distance_percent, fitting
-from webhook.simulation.balance_peers import STALE_FREE, STOCK
+from webhook.simulation.balance_peers import CLAIRVOYANT, SIBLINGS, STALE_FREE, STOCK
 from webhook.simulation.balance_world import Setting, world
 
 BURSTS, STALENESS, CORRELATIONS = (1, 5, 40, 200), (1, 5, 15), (0.0, 0.5, 1.0)
@@ -70,7 +70,7 @@ def cell_row(key, by_policy):
     burst, age, off, correlation = key
     deviations = {name: [one.deviation_percent for one in told] for name, told in by_policy.items()}
     means = {name: fmean(values) for name, values in deviations.items()}
-    peers = [name for name in POLICIES if name not in (OURS, ORACLE)]
+    peers = [name for name in POLICIES if name not in (OURS, *CLAIRVOYANT)]
     best = min(peers, key=means.__getitem__)
     behind = [name for name in peers if is_worse(deviations[OURS], deviations[name])]
     return {
@@ -132,6 +132,17 @@ def goals(told):
                 "met": median(distances) <= DISTANCE_GOAL if is_ours else None,
                 "rounds": rounds,
             }
+    distances = [distance_to_oracle(row, OURS, SIBLINGS) for row in told]
+    yield {
+        "figure": "balance: distance to an oracle that knows of a new pod only its siblings' mean, median, %",
+        "ours": round(median(distances), 1),
+        "peer": None,
+        "peerName": None,
+        "ratio": None,
+        "goal": None,
+        "met": None,
+        "rounds": rounds,
+    }
     hot = {name: fmean(row["policies"][name]["hotNodeMinutes"] for row in told) for name in POLICIES}
     for name in POLICIES:
         if name != OURS:
@@ -148,7 +159,7 @@ def goals(told):
             }
 
 
-def distance_to_oracle(row, name):
+def distance_to_oracle(row, name, oracle=ORACLE):
     """Of one cell, in percent."""
     by_policy = row["policies"]
-    return distance_percent(by_policy[name]["deviationPercent"], by_policy[ORACLE]["deviationPercent"])
+    return distance_percent(by_policy[name]["deviationPercent"], by_policy[oracle]["deviationPercent"])

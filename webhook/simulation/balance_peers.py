@@ -177,6 +177,27 @@ def oracle(question: Question) -> Floats:
     return np.asarray(-(future + own) / world.capacity[CPU, question.rows])
 
 
+class Siblings:
+    """As the oracle, but of the pod to be placed it knows only the mean of its owner's pods: what the past could teach at best."""
+
+    def __init__(self) -> None:
+        self._means: Floats | None = None
+
+    def __call__(self, question: Question) -> Floats:
+        ground, world = question.ground, question.ground.world
+        if self._means is None:
+            counts = np.maximum(1, np.bincount(world.workload, minlength=world.requests.shape[1]))
+            self._means = (
+                np.bincount(world.workload, weights=world.use[CPU].mean(axis=1), minlength=len(counts)) / counts
+            )
+        begin, end = int(world.begins[question.pod]), int(world.ends[question.pod])
+        if begin >= end:
+            return np.zeros(len(question.rows))
+        future = ground.use[CPU, :, begin:end].mean(axis=1)[question.rows]
+        own = self._means[world.workload[question.pod]]
+        return np.asarray(-(future + own) / world.capacity[CPU, question.rows])
+
+
 def _measured_cpu(question: Question) -> Floats:
     measured = question.ground.measured(question.at)
     if measured is None:
@@ -185,9 +206,10 @@ def _measured_cpu(question: Question) -> Floats:
     return shares
 
 
-ORACLE = "oracle"
+ORACLE, SIBLINGS = "oracle", "oracle of siblings"
+CLAIRVOYANT = (ORACLE, SIBLINGS)
 STOCK = "least-allocated"
-STALE_FREE = ("random", STOCK, ORACLE)
+STALE_FREE = ("random", STOCK, *CLAIRVOYANT)
 """Those that read nothing measured, so that staleness does not touch them."""
 PEERS: dict[str, Callable[[], Rule]] = {
     "random": lambda: at_random,
@@ -197,5 +219,6 @@ PEERS: dict[str, Callable[[], Rule]] = {
     "target load packing": lambda: target_load_packing,
     "load variation risk": lambda: load_variation_risk,
     "crane": Crane,
+    SIBLINGS: Siblings,
     ORACLE: lambda: oracle,
 }
