@@ -81,7 +81,8 @@ def cell_row(key, by_policy):
         "peerName": f"the best: {best}",
         "ratio": round(means[best] / means[OURS], 3),
         "goal": "no peer better by two standard errors",
-        "met": not behind,
+        # One seed has no error to hold a difference against.
+        "met": not behind if len(deviations[OURS]) > 1 else None,
         "rounds": len(deviations[OURS]),
         "worseThan": behind,
         "burst": burst,
@@ -108,7 +109,7 @@ def _told(figures):
 def is_worse(ours, peer):
     """Whether ours is larger, seed by seed, by more than two standard errors of the difference."""
     differences = [a - b for a, b in zip(ours, peer, strict=True)]
-    return fmean(differences) > 2 * _standard_error(differences) and fmean(differences) > 0
+    return len(differences) > 1 and fmean(differences) > max(0.0, 2 * _standard_error(differences))
 
 
 def _standard_error(values):

@@ -14,6 +14,7 @@ less than noise::
 Thus equal nodes are equal, and whoever is within noise of the best is as good. A node whose load is stale is scored as
 the median of the others of its class; one that nobody knows likewise. Scores are of the candidates alone: another
 candidate may stretch the range, and never swaps the order of two whose load is known.
+What a scheduler is answered is ``led`` by one of the best.
 """
 
 from dataclasses import dataclass, replace
