@@ -151,6 +151,23 @@ class ControlPlane(Cluster):
         text = components.scheduler_config(self._kubeconfig("system:kube-scheduler"), overrides)
         self._scheduler_config.write_text(text)
 
+    def scheduler_beside(self, name: str, overrides: Mapping[str, Any]) -> None:
+        """Starts one more kube-scheduler, a component of this name from then on. Raises NotReadyError."""
+        self._ports[name] = port = reserve_port()
+        kubeconfig = self._kubeconfig("system:kube-scheduler")
+        config = self.folder / f"{name}.yaml"
+        config.write_text(components.scheduler_config(kubeconfig, overrides))
+        line = components.kube_scheduler(
+            fetch.require("kube-scheduler").path,
+            kubeconfig=kubeconfig,
+            port=port,
+            folder=self.folder / name,
+            config=config,
+        )
+        self._processes[name] = process = ManagedProcess(name, line, log=self.log(name))
+        process.start()
+        self._await_ready(name)
+
     @property
     def _scheduler_config(self) -> Path:
         return self.folder / "scheduler.yaml"
@@ -196,12 +213,12 @@ class ControlPlane(Cluster):
                 return components.http_ok(port, "/health")
             case "apiserver":
                 return self.api("GET", "/readyz") == {"text": "ok"}
-            case "controller-manager" | "scheduler":
-                return components.http_ok(port, "/healthz", tls=True)
+            case "kwok":
+                return components.http_ok(port, "/readyz")
             case "kube-state-metrics":
                 return components.http_ok(self._ports["kube-state-metrics-telemetry"], "/readyz")
-            case _:
-                return components.http_ok(port, "/readyz")
+            case _:  # controllers, and schedulers of any name
+                return components.http_ok(port, "/healthz", tls=True)
 
     def _default_account(self) -> Manifest:
         return self.api("GET", path_of("ServiceAccount", namespace="default", name="default"))
