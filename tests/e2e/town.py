@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from webhook.adapters.certificates import make_pair
 from webhook.adapters.verdict_book import VERDICTS
 
 HOME = "spot-balancer"
+SERVICE = f"spot-balancer.{HOME}.svc"
 SHOP = "shop"
 SPOT = {"karpenter.sh/capacity-type": "spot"}
 REGULAR = {"karpenter.sh/capacity-type": "on-demand"}
@@ -56,18 +57,19 @@ class Town:
     exporter: UsageExporter
     prometheus: PrometheusServer
     config: dict[str, Any] = field(default_factory=dict)
+    serve_flags: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self.server_port, self.ops_port = reserve_port(), reserve_port()
         self.reports: list[dict[str, Any]] = []
         self.snapshots = self.folder / "snapshot"
         self.snapshots.mkdir()
-        self.pair = make_pair(self.folder / "tls", ["127.0.0.1", "localhost"], now=datetime.now(UTC))
+        self.pair = make_pair(self.folder / "tls", ["127.0.0.1", "localhost", SERVICE], now=datetime.now(UTC))
         self.config_file = self.folder / "config.yaml"
         self.configure(self.config)
         self.serve = self._process(
             "serve", "--snapshot", str(self.snapshots), "--bind", f"127.0.0.1:{self.server_port}",
-            "--tls-dir", str(self.folder / "tls"),
+            "--tls-dir", str(self.folder / "tls"), *self.serve_flags,
         )  # fmt: skip
         self.sync = self._process(
             "sync",
@@ -210,7 +212,14 @@ class Town:
 
     def decisions(self) -> dict[str, float]:
         """The server's counter of decisions by reason."""
-        rows = (line for line in self._server_metrics() if line.startswith("spot_balancer_decisions_total{"))
+        return self._by_reason("spot_balancer_decisions_total{")
+
+    def prioritized(self) -> dict[str, float]:
+        """The server's answers to schedulers that ask which nodes to prefer, by reason."""
+        return self._by_reason("spot_balancer_extender_calls_total{reason=", 'verb="prioritize"')
+
+    def _by_reason(self, start: str, label: str = "") -> dict[str, float]:
+        rows = (line for line in self._server_metrics() if line.startswith(start) and label in line)
         return {row.split('reason="')[1].split('"')[0]: float(row.rsplit(" ", 1)[1]) for row in rows}
 
     def decided(self, act: Callable[[], T]) -> tuple[T, dict[str, float]]:
@@ -251,7 +260,7 @@ class Town:
         )
 
 
-def raise_town(stack: ExitStack, folder: Path, **config: Any) -> Town:
+def raise_town(stack: ExitStack, folder: Path, *, serve_flags: Sequence[str] = (), **config: Any) -> Town:
     """Starts the foreign parts in `folder`; ours are configured and wait for `start`. All end with the stack."""
     (folder / "plane").mkdir()
     plane = stack.enter_context(ControlPlane(folder / "plane"))
@@ -259,7 +268,9 @@ def raise_town(stack: ExitStack, folder: Path, **config: Any) -> Town:
     targets = [kubelet_target(exporter.target), kube_state_metrics_target(plane.port("kube-state-metrics"))]
     (folder / "prometheus").mkdir()
     prometheus = stack.enter_context(PrometheusServer(folder / "prometheus", targets))
-    town = Town(folder=folder, plane=plane, exporter=exporter, prometheus=prometheus, config=config)
+    town = Town(
+        folder=folder, plane=plane, exporter=exporter, prometheus=prometheus, config=config, serve_flags=serve_flags
+    )
     stack.callback(town.close)
     return town
 
