@@ -78,6 +78,16 @@ def write(plane: ControlPlane, found: Iterable[world.Object]) -> int:
     return count
 
 
+def clear(plane: ControlPlane, kind: str) -> None:
+    """Takes all objects of a kind out of etcd, graces and finalizers notwithstanding. Raises RuntimeError."""
+    first = f"/registry/{PREFIXES[kind]}/"
+    body = {"key": _base64(first), "range_end": _base64(first[:-1] + chr(ord("/") + 1))}
+    url = f"http://127.0.0.1:{plane.port('etcd')}/v3/kv/deleterange"
+    answer = urllib3.request("POST", url, body=json.dumps(body), timeout=_LONGEST_S, retries=False)
+    if answer.status != 200:
+        raise RuntimeError(f"etcd: {answer.status} {answer.data[:300]!r}")
+
+
 def key_of(found: world.Object) -> str:
     meta = found["metadata"]
     scope = f"{meta['namespace']}/" if "namespace" in meta else ""
