@@ -165,7 +165,7 @@ def _nodes(
     census: Census, policy: Policy, samples: Mapping[str, NodeSample], measured: load.Measured
 ) -> dict[str, Node]:
     return {
-        fact.name: node_of(fact, policy, _load(samples.get(fact.name), measured.on_nodes.get(fact.name, {})))
+        fact.name: node_of(fact, policy, _load(samples.get(fact.name), measured))
         for fact in sorted(census.nodes, key=lambda n: n.name)
     }
 
@@ -195,9 +195,10 @@ def platform_of(labels: Mapping[str, str]) -> Platform:
     return Platform(os=labels.get("kubernetes.io/os", "linux"), architecture=labels.get("kubernetes.io/arch", "amd64"))
 
 
-def _load(sample: NodeSample | None, namespaces: dict[str, Resources]) -> NodeLoad | None:
+def _load(sample: NodeSample | None, measured: load.Measured) -> NodeLoad | None:
     if sample is None:
         return None
+    habit = measured.habits.get(sample.node)
     return NodeLoad(
         cpu_cores=sample.cpu_cores,
         memory_bytes=sample.memory_bytes,
@@ -205,7 +206,15 @@ def _load(sample: NodeSample | None, namespaces: dict[str, Resources]) -> NodeLo
         source=sample.source,
         cpu_deviation_cores=sample.cpu_deviation_cores,
         memory_deviation_bytes=sample.memory_deviation_bytes,
-        namespaces=namespaces,
+        namespaces=measured.on_nodes.get(sample.node, {}),
+        expected=None if habit is None else _changed(sample, habit),
+    )
+
+
+def _changed(sample: NodeSample, by: Resources) -> Resources:
+    return Resources(
+        cpu_cores=max(0.0, sample.cpu_cores + by.cpu_cores),
+        memory_bytes=max(0.0, sample.memory_bytes + by.memory_bytes),
     )
 
 

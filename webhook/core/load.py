@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from webhook.core.census import Census, PodFact
 from webhook.core.expectation import expect, pod_use
-from webhook.core.model import Bound, Estimate, Namespace, PodUse, Resources, UseRatio, Workload, WorkloadKey
+from webhook.core.model import Bound, Estimate, Namespace, NodeLoad, PodUse, Resources, UseRatio, Workload, WorkloadKey
 from webhook.core.policy import BalancePolicy
 from webhook.core.snapshot import Snapshot
 from webhook.core.usage import NodeSample, NodeUsage, Owners, PodsUse
@@ -29,11 +29,15 @@ _MEASURED_DIGITS = 3
 
 
 class Measured(NamedTuple):
-    """What pods' use says, by workload, by namespace, and by node and namespace; the first also of DaemonSets."""
+    """What pods' use says, by workload, by namespace, and by node and namespace; the first also of DaemonSets.
+
+    ``habits`` is by node how much more its pods would use if each used what its owner's pods do; it may be negative.
+    """
 
     workloads: Mapping[WorkloadKey, PodUse]
     ratios: Mapping[str, UseRatio]
     on_nodes: Mapping[str, dict[str, Resources]]
+    habits: Mapping[str, Resources] = {}
 
 
 NOTHING = Measured({}, {}, {})
@@ -71,7 +75,14 @@ def recall(snapshot: Snapshot) -> tuple[NodeUsage | None, Measured]:
             {workload.key: workload.use for workload in snapshot.workloads.values() if workload.use},
             {space.name: space.use_ratio for space in snapshot.namespaces.values() if space.use_ratio},
             {name: found.namespaces for name, found in told if found.namespaces},
+            {name: _beyond(found, found.expected) for name, found in told if found.expected},
         ),
+    )
+
+
+def _beyond(found: NodeLoad, expected: Resources) -> Resources:
+    return Resources(
+        cpu_cores=expected.cpu_cores - found.cpu_cores, memory_bytes=expected.memory_bytes - found.memory_bytes
     )
 
 
@@ -80,23 +91,44 @@ def measure(census: Census, use: PodsUse, owners: Owners, policy: BalancePolicy)
     by_workload: defaultdict[WorkloadKey, list[Resources]] = defaultdict(list)
     by_namespace: defaultdict[str, list[tuple[PodFact, Resources]]] = defaultdict(list)
     on_nodes: defaultdict[str, dict[str, list[Resources]]] = defaultdict(dict)
+    owned: list[tuple[str, WorkloadKey, float, Resources]] = []
     for pod, used in _joined(census, use):
         held = _held(pod, use.evaluated_at, policy.window)
         on_node = Resources(cpu_cores=used.cpu_cores, memory_bytes=used.memory_bytes * held)
         on_nodes[pod.node_name].setdefault(pod.namespace, []).append(on_node)
+        key = _workload_of(pod, owners)
+        if key:
+            owned.append((pod.node_name, key, held, on_node))
         if not _is_grown(pod, use.evaluated_at, policy.window):
             continue
         by_namespace[pod.namespace].append((pod, used))
-        if key := _workload_of(pod, owners):
+        if key:
             by_workload[key].append(used)
+    workloads = {key: found for key, mine in by_workload.items() if (found := _rounded(pod_use(_in_order(mine))))}
     return Measured(
-        {key: rounded for key, mine in by_workload.items() if (rounded := _rounded(pod_use(_in_order(mine))))},
+        workloads,
         {name: ratio for name, mine in by_namespace.items() if (ratio := _ratio(mine))},
         {
             node: {name: _sum(parts) for name, parts in sorted(namespaces.items())}
             for node, namespaces in on_nodes.items()
         },
+        _habits(owned, workloads),
     )
+
+
+def _habits(
+    owned: Iterable[tuple[str, WorkloadKey, float, Resources]], workloads: Mapping[WorkloadKey, PodUse]
+) -> dict[str, Resources]:
+    """A pod whose owner's use nobody knows is taken to do as it always does, which adds nothing."""
+    beyond: defaultdict[str, list[Resources]] = defaultdict(list)
+    for node, key, held, used in owned:
+        if habit := workloads.get(key):
+            more = Resources(
+                cpu_cores=habit.cpu_cores * held - used.cpu_cores,
+                memory_bytes=habit.memory_bytes * held - used.memory_bytes,
+            )
+            beyond[node].append(more)
+    return {node: _sum(parts) for node, parts in beyond.items()}
 
 
 def _joined(census: Census, use: PodsUse) -> Iterator[tuple[PodFact, Resources]]:

@@ -132,9 +132,9 @@ class NodeLoad(Value, frozen=True):
     """What a node really uses: mean over the balance window before ``sampled_at``, and the standard deviation around it.
 
     ``source`` says which metric told, e.g. ``node-exporter`` or ``cadvisor``. ``namespaces`` is the part of each
-    namespace's pods, where it is known. ``expected`` is what the same window should have shown by the habits of the pods
-    that still run there: for each, what its owner's pods use, by the part of the window that it ran; None where not all
-    have an owner that is known, for then it would count the others as nothing.
+    namespace's pods, where it is known. ``expected`` is what the same window
+    would have shown had each pod used what its owner's pods do, by the part of the window that it ran; None where that is
+    not known.
     """
 
     cpu_cores: float

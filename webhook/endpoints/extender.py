@@ -14,7 +14,7 @@ import numpy as np
 
 from webhook.core import candidates, nodetable, scoring
 from webhook.core.candidates import Neutral
-from webhook.core.ledger import Ledger
+from webhook.core.ledger import Ledger, likely
 from webhook.core.nodetable import Rows, Table
 from webhook.core.scoring import Candidate, Scores
 from webhook.core.snapshot import Snapshot
@@ -77,10 +77,11 @@ class Scorer:
         self.ledger.forget(candidate.uid)
         return scoring.score(self.ledger.table, candidate, rows, now=self.now())
 
-    def count(self, candidate: Candidate, scores: Scores) -> None:
-        """Count the pod on its likely node, unless it is counted where it really is."""
-        if candidate.uid not in self.ledger.table.bound:
-            self.ledger.place(candidate, scores, now=self._seconds())
+    def lead(self, candidate: Candidate, scores: Scores) -> Scores:
+        """Count the pod on its likely node, unless it is counted where it really is; the scores that send it there."""
+        if candidate.uid in self.ledger.table.bound:
+            return scoring.led(scores, likely(self.ledger.table, candidate.uid, scores))
+        return self.ledger.answer(candidate, scores, now=self._seconds())
 
     def stale_share(self) -> float:
         """Of the nodes, how many have no load that is fresh; -1 without a snapshot."""
@@ -156,7 +157,7 @@ class Prioritize(_Verb):
         scores = self._scorer.score(candidate, rows)
         if self._explain.is_due():
             self._explain.tell(table, candidate, scores, now=self._scorer.now())
-        self._scorer.count(candidate, scores)
+        scores = self._scorer.lead(candidate, scores)
         best = snapshot.meta.policy.balance.best
         answer = extender.priorities(table, names, scores, uid=candidate.uid, best=best)
         return (Outcome.SCORED if len(scores.best) else Outcome.CLASS_ONLY), answer
