@@ -12,7 +12,6 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from webhook.endpoints import Reply, Route, refusal
-from webhook.endpoints.extender import Filter, Prioritize, Scorer
 from webhook.endpoints.mutate import Mutate
 from webhook.endpoints.probes import Probes
 from webhook.metrics import Metrics
@@ -51,6 +50,9 @@ def hot_routes(settings: ServerSettings, snapshots: SnapshotView, metrics: Metri
     webhook = Route("/mutate", Mutate(snapshots, metrics), settings.max_review_bytes)
     if not settings.extender:
         return (webhook,)
+    # Here and not above: it brings numpy, 25 MiB that a webhook alone has no use for.
+    from webhook.endpoints.extender import Filter, Prioritize, Scorer  # noqa: PLC0415
+
     scorer = Scorer(snapshots)
     metrics.watch_count("ledger_pods", "Pods scored and not yet seen bound.", lambda: len(scorer.ledger))
     metrics.watch_count("stale_node_share", "Share of nodes without a fresh load; -1 unknown.", scorer.stale_share)

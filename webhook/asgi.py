@@ -17,7 +17,7 @@ from prometheus_client import disable_created_metrics
 
 from webhook.adapters.snapshots import Follower
 from webhook.app import MAX_OTHER_BYTES, HotRoutes, body_limits, create_app
-from webhook.core import nodetable, spotpool
+from webhook.core import spotpool
 from webhook.core.snapshot import Snapshot
 from webhook.endpoints import Reply, refusal
 from webhook.metrics import Metrics
@@ -51,6 +51,9 @@ def build(settings: ServerSettings) -> "Server":
 def _prepare(settings: ServerSettings) -> Callable[[Snapshot, Snapshot | None], Iterable[None]]:
     if not settings.extender:
         return spotpool.fleet_steps
+    # As in app: numpy is for the extender alone.
+    from webhook.core import nodetable  # noqa: PLC0415
+
     return lambda new, old: chain(spotpool.fleet_steps(new, old), nodetable.table_steps(new, old))
 
 

@@ -4,7 +4,7 @@ What is exact about raising a node's load: the candidate's own risk there never 
 other's falls, while three things stand still: the regular nodes' mean, which decides where a namespace's excess counts;
 the median, by which stale and unknown nodes are scored; and what namespaces use. Raising moves the first two, so the
 laws hold them fixed: by nodes that are all fresh, and by a reference that is set back. Use that grows with the load, be it the candidate's
-own or another's, never makes a node better either.
+own or another's, never makes a node better either. It is long because one reference and one kind of world serve them all.
 """
 
 from collections import Counter

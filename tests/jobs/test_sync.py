@@ -246,6 +246,7 @@ def test_nodes_are_written_anew_by_a_load_alone_and_who_was_bound_each_second(sc
 def test_more_new_pods_than_are_counted_one_by_one_are_told_once(scene, caplog, monkeypatch):
     monkeypatch.setattr("webhook.core.load.recent", lambda *_: Recent((), 3))
     caplog.set_level(logging.WARNING)
+    scene.sync.poll_load()
     scene.look()
     scene.look(after=20)
     assert [record.pods for record in caplog.records] == [3]
