@@ -68,12 +68,19 @@ def pods_a_second(plane: ControlPlane, config: Config, now: datetime) -> float:
     scale_plane.clear(plane, "Pod")
     wait_for(lambda: not plane.api("GET", "/api/v1/pods?limit=1")["items"], 60, "no pod to be left")
     scale_plane.write(plane, throughput_world.waiting_pods(now))
+    # They were written a hundred to a revision, and who begins to watch in the middle of one never hears of the rest.
+    wait_for(lambda: _served(plane) == throughput_world.PODS, 60, "the API server to have read all pods", every_s=1)
     plane.set_scheduler_config({"clientConnection": _client(plane)} | dict(config))
     plane.start("scheduler")
     try:
         return rate(lambda: (_scheduled(plane), time.monotonic()))
     finally:
         plane.kill("scheduler")
+
+
+def _served(plane: ControlPlane) -> int:
+    """How many pods the API server tells of from its memory, as it tells a scheduler that starts."""
+    return len(plane.api("GET", "/api/v1/pods?resourceVersion=0")["items"])
 
 
 def _client(plane: ControlPlane) -> dict[str, Any]:
