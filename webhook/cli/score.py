@@ -27,6 +27,7 @@ from webhook.core.candidates import Neutral
 from webhook.core.census import PodFact
 from webhook.core.expectation import Expectation
 from webhook.core.model import Resources, Value, Workload
+from webhook.core.nodetable import TOP
 from webhook.core.placement import DECISION, Reason
 from webhook.core.pod import (
     Affinity,
@@ -42,13 +43,13 @@ from webhook.core.pod import (
 from webhook.core.policy import BalancePolicy
 from webhook.core.rehearsal import rehearse
 from webhook.core.scoreview import NodeScore, ScoreView, Use
-from webhook.core.scoring import Candidate
+from webhook.core.scoring import LEAD, Candidate
 from webhook.core.snapshot import Snapshot
 from webhook.errors import InputError
 from webhook.wire import pod_needs
 
 HEADER = ("NODE", "CLASS", "SCORE", "RISK", "CPU", "MEMORY", "IN FLIGHT", "POD", "BEYOND ITS PART", "LOAD")
-WIDE = (*HEADER, "AGE", "SOURCE")
+WIDE = (*HEADER, "HABIT", "AGE", "SOURCE")
 _FILES = (".yaml", ".yml", ".json")
 _LEFT_ALONE = {
     Neutral.PAUSED: "`pause` holds scoring",
@@ -233,6 +234,7 @@ def as_text(pod: str, found: ScoreView, snapshot: Snapshot, *, wide: bool) -> li
         rows(WIDE if wide else HEADER, table),
         "",
         f"{printable(found.why)}.",
+        *([f"A scheduler is answered {TOP} for it, and {TOP - LEAD} at most for the others."] if found.likely else []),
         "Pairs are CPU/memory, in % of allocatable. The server also counts pods that it scored in the last minute;",
         "the scheduler weighs these points with those of its plugins.",
     ]
@@ -267,7 +269,8 @@ def _cells(one: NodeScore, *, wide: bool) -> tuple[str, ...]:
     if not wide:
         return cells
     age = "-" if one.age_seconds is None else f"{one.age_seconds:.0f}s"
-    return (*cells, age, one.source or "-")
+    habit = "-" if one.cpu is None or one.memory is None else f"{one.cpu.habit:+.0%}/{one.memory.habit:+.0%}"
+    return (*cells, habit, age, one.source or "-")
 
 
 def _swing(use: Use | None) -> str:

@@ -231,7 +231,7 @@ def _loads(made: Table, nodes: list[Node]) -> Iterator[None]:
         if load is None or not has_room[row] or not is_amount(load.cpu_cores, load.memory_bytes):
             continue
         made.sampled[row] = load.sampled_at.timestamp()
-        made.mean[:, row] = _foretold(load)
+        made.mean[:, row] = foretold(load)
         if is_amount(load.cpu_deviation_cores, load.memory_deviation_bytes):
             made.variance[:, row] = (load.cpu_deviation_cores, load.memory_deviation_bytes)
         for name, use in load.namespaces.items():
@@ -255,7 +255,8 @@ HABIT = 0.5
 """How much of a node's load is taken from its pods' habits, where these are known."""
 
 
-def _foretold(load: NodeLoad) -> tuple[float, float]:
+def foretold(load: NodeLoad) -> tuple[float, float]:
+    """(CPU in cores, memory in bytes) that a node's load is taken for: measured, and by habit where that is known."""
     cpu, memory, habit = load.cpu_cores, load.memory_bytes, load.expected
     if habit is None or not is_amount(habit.cpu_cores, habit.memory_bytes):
         return cpu, memory

@@ -31,12 +31,14 @@ class Freshness(StrEnum):
 class Use(Value, frozen=True, omit_defaults=False):
     """Of one resource, as shares of allocatable.
 
-    ``mean`` and ``deviation`` are measured; ``in_flight`` was bound since; ``expected`` is the pod; ``excess`` is what its
+    ``mean`` and ``deviation`` are measured; ``habit`` is what is added to the mean, or taken off, because its pods' owners
+    use more or less as a rule; ``in_flight`` was bound since; ``expected`` is the pod; ``excess`` is what its
     namespace would have beyond its part, which is zero where the node is not busy.
     """
 
     mean: float
     deviation: float
+    habit: float
     in_flight: float
     expected: float
     excess: float
@@ -154,17 +156,19 @@ def _node(snapshot: Snapshot, table: Table, candidate: Candidate, name: str, sco
 
 
 def _measured(load: NodeLoad, inverse: Floats) -> Floats:
-    """(mean, deviation) by resource, (2, 2)."""
-    amounts = ((load.cpu_cores, load.memory_bytes), (load.cpu_deviation_cores, load.memory_deviation_bytes))
+    """(mean, deviation, mean with habit) by resource, (3, 2)."""
+    deviations = (load.cpu_deviation_cores, load.memory_deviation_bytes)
+    amounts = ((load.cpu_cores, load.memory_bytes), deviations, nodetable.foretold(load))
     return np.nan_to_num(np.array(amounts) * inverse, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _use(measured: Floats, made: Parts | None, resource: int) -> Use:
-    mean, deviation = measured[:, resource].tolist()
+    mean, deviation, foretold = measured[:, resource].tolist()
     return Use(
         mean=mean,
         deviation=deviation,
-        in_flight=0.0 if made is None else max(0.0, float(made.mean[resource]) - mean),
+        habit=foretold - mean,
+        in_flight=0.0 if made is None else max(0.0, float(made.mean[resource]) - foretold),
         expected=0.0 if made is None else float(made.expected[resource]),
         excess=0.0 if made is None else float(made.excess[resource]),
     )
