@@ -58,6 +58,14 @@ def test_the_node_a_pod_is_counted_on_is_answered_before_all_others():
     assert counted.tolist() == np.flatnonzero(answer.scores == 10).tolist()
 
 
+def test_behind_the_one_that_leads_the_others_keep_their_order():
+    loads = {"a": 1.0, "b": 3.0, "c": 5.0, "d": 9.0}
+    table = nodetable.table(snapshot(*(node(name, cpu) for name, cpu in loads.items())))
+    scores = scoring.score(table, pod(), every(table), now=AT)
+    assert scores.scores.tolist() == [10, 8, 6, 1]
+    assert scoring.led(scores, 0).scores.tolist() == [10, 5, 3, 1]
+
+
 def test_where_only_the_class_counts_no_node_leads():
     table = nodetable.table(snapshot(node("a", 1.0), node("b", 1.0), node("s", 1.0, capacity_type=CapacityType.SPOT)))
     ledger = Ledger()

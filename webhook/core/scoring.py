@@ -107,15 +107,15 @@ def score(table: Table, candidate: Candidate, rows: Rows, *, now: float) -> Scor
 
 
 def led(scores: Scores, row: int | None) -> Scores:
-    """The scores to answer with: the node of ``row`` alone is at the top, the others ``LEAD`` below it at most.
+    """The scores to answer with: the node of ``row`` alone is at the top, the others ``LEAD`` lower than they were.
 
     A scheduler that is left to choose among equals asks its own plugins, which go by requests, and sends a whole burst to the
     one node that they like best, while it is counted on others. With None all stay as they are.
     """
     if row is None:
         return scores
-    lower = np.minimum(scores.scores, TOP - LEAD)
-    # Zero stays zero: another class.
+    # All by the same, so that their order stays where a plugin speaks against the first. Zero stays zero: another class.
+    lower = np.maximum(scores.scores - LEAD, BOTTOM)
     told: Rows = np.where(scores.rows == row, TOP, np.where(scores.scores > 0, lower, 0)).astype(np.int32)
     return replace(scores, scores=told)
 
