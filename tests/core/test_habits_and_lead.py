@@ -32,7 +32,7 @@ def pod(uid="1", cpu=0.5):
 
 
 def every(table):
-    return np.arange(len(table.names), dtype=np.int32)
+    return np.arange(len(table.names), dtype=np.intp)
 
 
 def test_a_load_is_half_measured_and_half_habit_where_that_is_known():

@@ -31,9 +31,9 @@ def ledger_over(snapshot, now=TIME, **options):
 
 def only(*rows):
     """Scores in which these rows are the best."""
-    found = np.array(rows, dtype=np.int32)
+    found = np.array(rows, dtype=np.intp)
     return Scores(
-        found, np.full(len(rows), 10, dtype=np.int32), np.zeros(len(rows)), np.arange(len(rows), dtype=np.int32)
+        found, np.full(len(rows), 10, dtype=np.intp), np.zeros(len(rows)), np.arange(len(rows), dtype=np.intp)
     )
 
 

@@ -57,8 +57,8 @@ def with_flying(snapshot, flying):
     ledger.follow(ground, now=TIME)
     for number, (name, namespace, estimate) in enumerate(flying):
         row = ground.index[name]
-        best = np.array([0] if row >= 0 else [], dtype=np.int32)
-        seen = Scores(np.array([row], dtype=np.int32), np.array([10], dtype=np.int32), np.zeros(1), best)
+        best = np.array([0] if row >= 0 else [], dtype=np.intp)
+        seen = Scores(np.array([row], dtype=np.intp), np.array([10], dtype=np.intp), np.zeros(1), best)
         flier = pod(uid=f"f-{number}", namespace=namespace)
         ledger.place(
             replace(flier, expected=msgspec.structs.replace(flier.expected, estimate=estimate)), seen, now=TIME
@@ -182,7 +182,7 @@ def test_a_swinging_or_busier_node_is_no_less_at_risk(snapshot, candidate, share
     for field in ("cpu_cores", "cpu_deviation_cores"):
         before, after = table(snapshot), table(raised(snapshot, name, field, share))
         after.reference = before.reference
-        rows = np.array([before.index[name]], dtype=np.int32)
+        rows = np.array([before.index[name]], dtype=np.intp)
         assert risks(after, candidate, rows)[0] >= risks(before, candidate, rows)[0] - 1e-9
 
 
@@ -258,7 +258,7 @@ def test_the_filter_takes_the_full_ones_and_only_while_another_is_left():
 def test_each_of_the_best_is_drawn_as_often_as_the_others(count):
     even = world(*(node(f"ip-10-0-{i // 7}-{i}.example", 0.3) for i in range(count)))
     rows = rows_of(even, list(even.nodes))
-    best = Scores(rows, np.full(count, 10, dtype=np.int32), np.zeros(count), np.arange(count, dtype=np.int32))
+    best = Scores(rows, np.full(count, 10, dtype=np.intp), np.zeros(count), np.arange(count, dtype=np.intp))
     tries = 3000
     drawn = Counter(likely(table(even), f"0b7a{i:04x}-5c1d-4f6e-9a0b-{i * 7919:012x}", best) for i in range(tries))
     chi_square = sum((drawn[row] - tries / count) ** 2 / (tries / count) for row in range(count))

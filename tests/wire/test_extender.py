@@ -130,7 +130,7 @@ TABLE = nodetable.table(make_snapshot(nodes=[make_node(name) for name in NAMES] 
 
 def priorities(scores, names=NAMES, **options):
     rows = TABLE.rows_of(names, len(names))
-    made = Scores(rows, np.array(scores, dtype=np.int32), np.full(len(names), np.nan), np.zeros(0, dtype=np.int32))
+    made = Scores(rows, np.array(scores, dtype=np.intp), np.full(len(names), np.nan), np.zeros(0, dtype=np.intp))
     return extender.priorities(TABLE, names, made, uid="u", **options)
 
 
@@ -161,7 +161,7 @@ def test_who_is_in_among_equals_hangs_on_pod_and_node_alone():
 
 def test_a_table_without_nodes_answers_for_those_asked():
     empty = nodetable.table(make_snapshot(nodes=[]))
-    made = Scores(np.full(2, -1, dtype=np.int32), np.full(2, 5, dtype=np.int32), np.full(2, np.nan), np.zeros(0, int))
+    made = Scores(np.full(2, -1, dtype=np.intp), np.full(2, 5, dtype=np.intp), np.full(2, np.nan), np.zeros(0, int))
     assert json.loads(extender.priorities(empty, ["a", "b"], made, uid="u", best=1)) in (
         [{"Host": "a", "Score": 5}],
         [{"Host": "b", "Score": 5}],

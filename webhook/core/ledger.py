@@ -103,7 +103,7 @@ class Ledger:
         found = [(row, entry) for row, entry in found if row >= 0]
         if not found:
             return
-        rows = np.array([row for row, _ in found], dtype=np.int32)
+        rows = np.array([row for row, _ in found], dtype=np.intp)
         means, variances = nodetable.shares_of([entry.expected for _, entry in found], table.inverse[:, rows])
         nodetable.lay(table, rows, means, variances)
         added: dict[str, list[tuple[int, Floats]]] = {}
@@ -126,12 +126,13 @@ class Ledger:
         _raise(table.variance, row, sign * variances[CPU], sign * variances[MEMORY])
         if cpu or memory:
             self._share(row, entry.namespace, cpu, memory)
+        table.memory.take_back(row)
 
     def _share(self, row: int, namespace: str, cpu: float, memory: float) -> None:
         """In place: a namespace on thousands of nodes is not laid anew for each pod."""
         table = self.table
         if namespace not in self._own:
-            known = table.namespaces.get(namespace) or Share(np.zeros(0, dtype=np.int32), np.zeros((2, 0)))
+            known = table.namespaces.get(namespace) or Share(np.zeros(0, dtype=np.intp), np.zeros((2, 0)))
             # Not the snapshot's own arrays: those stay as they were read.
             table.namespaces[namespace] = Share(known.rows, known.shares.copy())
             self._own.add(namespace)

@@ -24,11 +24,12 @@ from webhook.core.model import Bound, CapacityType, Estimate, Node, NodeLoad
 from webhook.core.nodejoin import LEAST_MATCHED
 from webhook.core.policy import BalancePolicy
 from webhook.core.quantity import is_amount
+from webhook.core.riskmemory import RiskMemory
 from webhook.core.snapshot import Snapshot
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-Rows = NDArray[np.int32]
+Rows = NDArray[np.intp]
 CPU, MEMORY = 0, 1
 TOP = 10
 """The largest score that a scheduler takes from an extender (MaxExtenderPriority)."""
@@ -36,6 +37,8 @@ TOP = 10
 
 _SMALLEST = 1e-9
 """Of what a node can give: below, its shares would be infinite."""
+_AT_ONCE = 128
+"""Pods or pieces laid in one step: about a tenth of a millisecond."""
 
 
 class Index(dict[str, int]):
@@ -59,16 +62,21 @@ class Share:
     def places(self, count: int) -> Rows:
         """Where each of ``count`` rows stands in ``shares``, -1 where it does not; laid out at first use."""
         if self._places is None:
-            self._places = np.full(count, -1, dtype=np.int32)
-            self._places[self.rows] = np.arange(len(self.rows), dtype=np.int32)
+            self._places = np.full(count, -1, dtype=np.intp)
+            self._places[self.rows] = np.arange(len(self.rows), dtype=np.intp)
         return self._places
+
+    def at(self, row: int, count: int) -> tuple[float, float]:
+        """(CPU, memory) on one row of ``count``."""
+        place = self.places(count).item(row)
+        return (self.shares.item(CPU, place), self.shares.item(MEMORY, place)) if place >= 0 else (0.0, 0.0)
 
     def place_of(self, row: int, count: int) -> int:
         """The row's place, made with zero shares where it has none yet."""
         places = self.places(count)
         if places[row] < 0:
             places[row] = len(self.rows)
-            self.rows = np.append(self.rows, np.int32(row))
+            self.rows = np.append(self.rows, np.intp(row))
             self.shares = np.append(self.shares, np.zeros((2, 1)), axis=1)
         return int(places[row])
 
@@ -79,7 +87,7 @@ class Table:
 
     ``until`` is when a node's load grows stale, in Unix seconds; -inf where there is none. ``weights`` are the sum of the
     weights of namespaces with use on a node; ``salts`` are drawn from its name, to choose among equals. ``fragments`` are
-    (TOP + 1, n) pieces of an answer, by score and row.
+    pieces of an answer, at score * (n + 1) + row; empty for a score of 0, and where that leads for row -1.
     ``is_blind``: too little is known of loads, and only the class counts.
     """
 
@@ -102,6 +110,8 @@ class Table:
     bound: Mapping[str, Bound] = field(default_factory=dict)
     bare: "Table | None" = None
     """The same without what is bound: the next snapshot of the same nodes begins with it."""
+    memory: RiskMemory = field(default_factory=RiskMemory)
+    """Of this table's rows as they stand: whoever writes to one takes its risks back."""
 
     def copied(self) -> "Table":
         """One whose loads may be added to."""
@@ -111,11 +121,12 @@ class Table:
             variance=self.variance.copy(),
             weights=self.weights.copy(),
             namespaces=dict(self.namespaces),
+            memory=RiskMemory(),
         )
 
     def rows_of(self, names: Iterable[str], count: int) -> Rows:
         """The row of each name, -1 for those unknown."""
-        return np.fromiter(map(self.index.__getitem__, names), np.int32, count)
+        return np.fromiter(map(self.index.__getitem__, names), np.intp, count)
 
 
 _tables: "WeakKeyDictionary[Snapshot, Table]" = WeakKeyDictionary()
@@ -166,6 +177,8 @@ def _bare(snapshot: Snapshot, base: Table | None) -> Generator[None, None, Table
     names = [node.name for node in nodes]
     # The same names may stand in another order: a directory's and a file's differ.
     if base is None or base.names != names:
+        # Copies that lie side by side, as a scheduler asks for them: else each is a miss of the processor's cache.
+        names = [_again(name) for name in names]
         index = Index(zip(names, range(len(names)), strict=True))
         fragments = yield from _fragments(names)
     else:
@@ -208,12 +221,19 @@ def _inverse(amount: float) -> float:
 
 
 def _fragments(names: list[str]) -> Generator[None, None, NDArray[np.object_]]:
-    """``{"Host":"a","Score":7}`` and a comma, for each node and score."""
-    pieces = np.empty((TOP + 1, len(names)), dtype=object)
-    for row, name in enumerate(names):
-        pieces[:, row] = [fragment(name, score) for score in range(TOP + 1)]
-        yield
-    return pieces
+    """``{"Host":"a","Score":7}`` and a comma, for each node and score. A score of 0 need not be told."""
+    pieces = np.full((TOP + 1, len(names) + 1), b"", dtype=object)
+    # By score, and not by node: those of one answer lie side by side.
+    for score in range(1, TOP + 1):
+        for first in range(0, len(names), _AT_ONCE):
+            some = names[first : first + _AT_ONCE]
+            pieces[score, first : first + len(some)] = [fragment(name, score) for name in some]
+            yield
+    return pieces.ravel()
+
+
+def _again(name: str) -> str:
+    return name.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
 
 
 def fragment(name: str, score: int) -> bytes:
@@ -242,7 +262,7 @@ def _loads(made: Table, nodes: list[Node]) -> Iterator[None]:
     made.variance = (made.variance * made.inverse) ** 2
     yield
     for name, parts in used.items():
-        rows = np.array([row for row, _, _ in parts], dtype=np.int32)
+        rows = np.array([row for row, _, _ in parts], dtype=np.intp)
         amounts = np.array([[cpu for _, cpu, _ in parts], [memory for _, _, memory in parts]])
         found = amounts * made.inverse[:, rows]
         found[found <= NOTHING] = 0.0
@@ -265,8 +285,6 @@ def foretold(load: NodeLoad) -> tuple[float, float]:
 
 NOTHING = 1e-12
 """A share up to here is none: what subtraction leaves of nothing must not keep a namespace's weight."""
-_AT_ONCE = 128
-"""Pods laid in one step: about a tenth of a millisecond."""
 
 
 def _add_bound(made: Table, bound: Sequence[Bound]) -> Iterator[None]:
@@ -314,11 +332,11 @@ def add_shares(made: Table, namespace: str, added: Sequence[tuple[int, Floats]])
     added = [(row, mean) for row, mean in added if mean.any()]
     if not added:
         return
-    known = made.namespaces.get(namespace) or Share(np.zeros(0, dtype=np.int32), np.zeros((2, 0)))
+    known = made.namespaces.get(namespace) or Share(np.zeros(0, dtype=np.intp), np.zeros((2, 0)))
     at = {row: place for place, row in enumerate(known.rows.tolist())}
     for row, _ in added:
         at.setdefault(row, len(at))
-    rows = np.array(list(at), dtype=np.int32)
+    rows = np.array(list(at), dtype=np.intp)
     whole = np.zeros((2, len(at)))
     whole[:, : len(known.rows)] = known.shares
     had = whole.any(axis=0)

@@ -17,13 +17,14 @@ candidate may stretch the range, and never swaps the order of two whose load is 
 What a scheduler is answered is ``led`` by one of the best.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import inf, isnan, nan, sqrt
 
 import numpy as np
 
 from webhook.core.expectation import Expectation
 from webhook.core.model import CapacityType
-from webhook.core.nodetable import TOP, Flags, Floats, Rows, Table, shares
+from webhook.core.nodetable import CPU, MEMORY, TOP, Flags, Floats, Rows, Table, shares
 
 BOTTOM = 1
 NEUTRAL = 5
@@ -36,7 +37,7 @@ _EVEN = 1e-9
 _FINEST = 1e-6
 """The least step, where the policy knows no noise."""
 
-_NOBODY: Rows = np.zeros(0, dtype=np.int32)
+_NOBODY: Rows = np.zeros(0, dtype=np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +80,93 @@ def score(table: Table, candidate: Candidate, rows: Rows, *, now: float) -> Scor
 
     ``rows`` must name no node twice; -1 is one that the table does not know.
     """
-    known = rows >= 0
-    knows_all = bool(known.all())
-    if not (knows_all or known.any()):
-        return Scores(rows, np.full(len(rows), NEUTRAL, dtype=np.int32), np.full(len(rows), np.nan), _NOBODY)
-    mine = table.is_spot[rows] == (candidate.wants is CapacityType.SPOT)
-    if not knows_all:
-        mine &= known
-    if not mine.any():
-        # All are of the other class, by the pod's own demand or for want of a choice.
-        mine = known
-    told = mine & (table.until[rows] >= now)
-    places = np.flatnonzero(told)
-    scores = np.zeros(len(rows), dtype=np.int32)
-    risk = np.full(len(rows), np.nan)
-    if table.is_blind or not len(places):
+    wants_spot = candidate.wants is CapacityType.SPOT
+    return _by_load(table, candidate, rows, now, wants_spot) or _otherwise(table, candidate, rows, now, wants_spot)
+
+
+def _by_load(
+    table: Table,
+    candidate: Candidate,
+    rows: Rows,
+    now: float,
+    wants_spot: bool,  # noqa: FBT001
+) -> Scores | None:
+    """None where no node of the class has a load that is fresh."""
+    if table.is_blind or not len(rows):
+        return None
+    memory, noise = table.memory, table.policy.noise
+    kind = (candidate.namespace, wants_spot, candidate.expected.estimate)
+    known = memory.of(kind, table.is_spot, table.until, now=now)
+    values: Floats = known.take(rows)
+    lowest = values.item(values.argmin())
+    if isnan(lowest):
+        _reckon(table, candidate, known, rows[np.isnan(values)])
+        known.take(rows, out=values, mode="wrap")
+        lowest = values.item(values.argmin())
+    if lowest == inf:
+        return None
+    told = values < inf
+    tells_all = np.count_nonzero(told) == len(rows)
+    highest = float((values if tells_all else values[told]).max())
+    ranks = _ranks(values, lowest, highest, noise)
+    best: Rows = (values <= lowest + noise).nonzero()[0]
+    best = best[ranks[best] == TOP]
+    if not tells_all:
+        untold = memory.untold(wants_spot).take(rows)
+        middle = _median(ranks[told]) if untold.any() else 0
+        ranks *= told
+        ranks[untold] = middle
+        values[~told] = nan
+    return Scores(rows, ranks, values, best)
+
+
+def _otherwise(
+    table: Table,
+    candidate: Candidate,
+    rows: Rows,
+    now: float,
+    wants_spot: bool,  # noqa: FBT001
+) -> Scores:
+    """All are of the other class, by the pod's own demand or for want of a choice; or no load tells them apart."""
+    scores, known = np.full(len(rows), NEUTRAL, dtype=np.intp), rows >= 0
+    if known.any():
+        mine = known.copy()
+        mine[known] = table.is_spot[rows[known]] == wants_spot
+        if not mine.any():
+            if found := _by_load(table, candidate, rows, now, not wants_spot):
+                return found
+            mine = known
+        scores[known] = 0
         scores[mine] = TOP
-        scores[~known] = NEUTRAL
-        return Scores(rows, scores, risk, _NOBODY)
-    values = risks(table, candidate, rows[places])
-    ranks = _ranks(values, table.policy.noise)
-    scores[places], risk[places] = ranks, values
-    if not knows_all or len(places) < np.count_nonzero(mine):
-        scores[(mine & ~told) | ~known] = int(np.median(ranks))
-    lowest = (ranks == TOP) & (values <= values.min() + table.policy.noise)
-    return Scores(rows, scores, risk, places[lowest].astype(np.int32))
+    return Scores(rows, scores, np.full(len(rows), nan), _NOBODY)
+
+
+_FEW = 6
+"""Rows up to which plain numbers cost less than arrays."""
+
+
+def _reckon(table: Table, candidate: Candidate, known: Floats, rows: Rows) -> None:
+    if len(rows) > _FEW:
+        known[rows] = risks(table, candidate, rows)
+        return
+    for row in rows.tolist():
+        known[row] = _risk(table, candidate, row)
+
+
+def _ranks(values: Floats, lowest: float, highest: float, noise: float) -> Rows:
+    """An infinite risk ranks lowest."""
+    falls = values - lowest
+    falls /= max((highest - lowest) / _STEPS, noise, _FINEST)
+    falls += _EVEN
+    np.minimum(falls, _STEPS, out=falls)
+    ranks: Rows = TOP - falls.astype(np.intp)
+    return ranks
+
+
+def _median(ranks: Rows) -> int:
+    """Of an even number, the mean of the two in the middle, rounded down."""
+    ends = np.bincount(ranks).cumsum()
+    return int(np.searchsorted(ends, ((len(ranks) + 1) // 2, len(ranks) // 2 + 1)).sum()) // 2
 
 
 def led(scores: Scores, row: int | None) -> Scores:
@@ -115,9 +178,9 @@ def led(scores: Scores, row: int | None) -> Scores:
     if row is None:
         return scores
     # All by the same, so that their order stays where a plugin speaks against the first. Zero stays zero: another class.
-    lower = np.maximum(scores.scores - LEAD, BOTTOM)
-    told: Rows = np.where(scores.rows == row, TOP, np.where(scores.scores > 0, lower, 0)).astype(np.int32)
-    return replace(scores, scores=told)
+    told: Rows = np.maximum(scores.scores - LEAD, np.minimum(scores.scores, BOTTOM))
+    told[scores.rows == row] = TOP
+    return Scores(scores.rows, told, scores.risk, scores.best)
 
 
 def risks(table: Table, candidate: Candidate, rows: Rows) -> Floats:
@@ -132,6 +195,27 @@ def risks(table: Table, candidate: Candidate, rows: Rows) -> Floats:
     if beyond is not None:
         values += policy.fairness * beyond * (predicted > (table.reference + policy.noise + _EVEN)[:, None])
     worst: Floats = values.max(axis=0)
+    return worst
+
+
+def _risk(table: Table, candidate: Candidate, row: int) -> float:
+    """The same of one row, to the last bit, by plain numbers."""
+    estimate, policy, namespace = candidate.expected.estimate, table.policy, candidate.namespace
+    own = table.namespaces.get(namespace) if policy.fairness else None
+    used = own.at(row, len(table.names)) if own else (0.0, 0.0)
+    worst = -inf
+    for resource, amount, swing in (
+        (CPU, estimate.cpu_cores, estimate.cpu_deviation_cores),
+        (MEMORY, estimate.memory_bytes, estimate.memory_deviation_bytes),
+    ):
+        inverse = table.inverse.item(resource, row)
+        mean, deviation = amount * inverse, swing * inverse
+        predicted = table.mean.item(resource, row) + mean
+        value = predicted + policy.risk_factor * sqrt(table.variance.item(resource, row) + deviation * deviation)
+        if any(used) and predicted > table.reference.item(resource) + policy.noise + _EVEN:
+            part = table.weight.get(namespace, 1.0) / table.weights.item(row)
+            value += policy.fairness * max(0.0, used[resource] + mean - predicted * part)
+        worst = max(worst, value)
     return worst
 
 
@@ -157,19 +241,11 @@ def _excess(table: Table, candidate: Candidate, rows: Rows, mean: Floats, predic
     return whole
 
 
-def _ranks(values: Floats, noise: float) -> Rows:
-    lowest = values.min()
-    step = max((values.max() - lowest) / _STEPS, noise, _FINEST)
-    falls = np.floor((values - lowest) / step + _EVEN)
-    ranks: Rows = (TOP - np.minimum(falls, _STEPS)).astype(np.int32)
-    return ranks
-
-
 def parts(table: Table, candidate: Candidate, row: int, *, now: float) -> Parts | None:
     """What one node's risk is made of; None where its load is stale, or not known."""
     if row < 0 or table.is_blind or not table.until[row] >= now:
         return None
-    rows = np.array([row], dtype=np.int32)
+    rows = np.array([row], dtype=np.intp)
     mean, variance = shares(candidate.expected.estimate, table.inverse[:, row])
     predicted = table.mean[:, row] + mean
     beyond = _excess(table, candidate, rows, mean[:, None], predicted[:, None])

@@ -194,9 +194,9 @@ def _distinct(names: list[str], table: Table) -> tuple[list[str], Rows]:
     """Names and rows, each node once; no scheduler names one twice."""
     rows = table.rows_of(names, len(names))
     seen = np.zeros(len(table.names) + 1, dtype=bool)
+    # All that nobody knows share the last place: of several, one counts, and they are looked at by name.
     seen[rows] = True
-    unknown = np.count_nonzero(rows < 0)
-    if np.count_nonzero(seen[:-1]) + unknown == len(rows) and unknown < 2:
+    if np.count_nonzero(seen) == len(rows):
         return names, rows
     once = list(dict.fromkeys(names))
     return once, table.rows_of(once, len(once))

@@ -65,7 +65,7 @@ class Ours:
             wants=CapacityType.REGULAR,
             expected=self._expects(question.ground, workload),
         )
-        rows = question.rows.astype(np.int32)
+        rows = question.rows.astype(np.intp)
         scores = scoring.score(self._ledger.table, candidate, rows, now=now)
         answer = self._ledger.answer(candidate, scores, now=now)
         own = np.asarray(10.0 * self._weight * answer.scores, dtype=np.float64)

@@ -138,14 +138,13 @@ def priorities(table: Table, names: list[str], scores: Scores, *, uid: str, best
     ``best`` leaves out all but so many of the best; who is in among equals is drawn by pod and node.
     """
     rows, values = scores.rows, scores.scores
-    chosen: Rows = np.flatnonzero(values).astype(np.int32)
-    if best is not None and len(chosen) > best:
+    if best is not None and len(chosen := np.flatnonzero(values)) > best:
         chosen = _best_of(table, chosen, scores, uid, best)
-    if len(chosen) < len(rows):
-        rows, values = rows[chosen], values[chosen]
-    pieces = table.fragments[values, rows].tolist() if len(table.names) else [b""] * len(rows)
-    for place in np.flatnonzero(rows < 0).tolist():
-        pieces[place] = nodetable.fragment(names[chosen[place]], int(values[place]))
+        rows, values, names = rows[chosen], values[chosen], [names[place] for place in chosen.tolist()]
+    pieces = table.fragments.take(values * (len(table.names) + 1) + rows).tolist()
+    if len(rows) and rows.min() < 0:
+        for place in np.flatnonzero((rows < 0) & (values > 0)).tolist():
+            pieces[place] = nodetable.fragment(names[place], int(values[place]))
     return b"[%b]" % b"".join(pieces)[:-1]
 
 
