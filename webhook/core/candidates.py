@@ -56,16 +56,19 @@ def wants(pod: Pod, snapshot: Snapshot) -> CapacityType:
 
 
 def _left_alone(pod: Pod, policy: Policy) -> Neutral | None:
-    own = pod.metadata
-    kind = pod.controller.kind if pod.controller else ""
-    reasons = (
-        (Neutral.PAUSED, "scoring" in policy.pause),
-        (Neutral.EXCLUDED_NAMESPACE, own.namespace in policy.excluded_namespaces),
-        (Neutral.DAEMONSET, kind == "DaemonSet"),
-        (Neutral.STATIC, kind == "Node" or _MIRROR in (own.annotations or {})),
-        (Neutral.OPTED_OUT, (own.labels or {}).get(consent.SKIP_LABEL) == "true"),
-    )
-    return next((reason for reason, holds in reasons if holds), None)
+    own, owner = pod.metadata, pod.controller
+    kind = owner.kind if owner else ""
+    if "scoring" in policy.pause:
+        return Neutral.PAUSED
+    if own.namespace in policy.excluded_namespaces:
+        return Neutral.EXCLUDED_NAMESPACE
+    if kind == "DaemonSet":
+        return Neutral.DAEMONSET
+    if kind == "Node" or (own.annotations and _MIRROR in own.annotations):
+        return Neutral.STATIC
+    if own.labels and own.labels.get(consent.SKIP_LABEL) == "true":
+        return Neutral.OPTED_OUT
+    return None
 
 
 def _is_known(namespace: str, snapshot: Snapshot) -> bool:

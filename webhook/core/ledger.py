@@ -23,8 +23,12 @@ from webhook.core.scoring import Candidate, Scores, led
 KEEP = timedelta(seconds=60)
 """From a score to the binding in our snapshot: seconds, but a pod may wait for its volumes meanwhile."""
 MOST = 8192
-_MIXER = np.uint64(0x9E3779B97F4A7C15)
+_PLAIN_MIXER = 0x9E3779B97F4A7C15
 """2**64 over the golden ratio (Knuth's multiplicative hash): neighbours end far apart."""
+_MASK = 2**64 - 1
+_MIXER, _HALF = np.uint64(_PLAIN_MIXER), np.uint64(29)
+_FEW = 8
+"""Rows up to which plain numbers cost less than arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +160,25 @@ def likely(table: Table, uid: str, scores: Scores) -> int | None:
     if not len(scores.best):
         return None
     rows: Rows = scores.rows[scores.best]
-    if len(rows) == 1:
-        return int(rows[0])
-    return int(rows[int(np.argmax(draws(table, uid, rows)))])
+    if len(rows) > _FEW:
+        return int(rows[draws(table, uid, rows).argmax()])
+    few, seed = list[int](rows.tolist()), _seed(uid)
+    return max(few, key=lambda row: _drawn(table.salts.item(row) ^ seed))
 
 
 def draws(table: Table, uid: str, rows: Rows) -> NDArray[np.uint64]:
     """A number for each row, by which a pod of this UID chooses among equals: the largest wins."""
-    drawn: NDArray[np.uint64] = (table.salts[rows] ^ np.uint64(crc32(uid.encode("utf-8", "surrogatepass")))) * _MIXER
-    drawn ^= drawn >> np.uint64(29)
+    drawn: NDArray[np.uint64] = (table.salts[rows] ^ np.uint64(_seed(uid))) * _MIXER
+    drawn ^= drawn >> _HALF
     drawn *= _MIXER
     return drawn
+
+
+def _seed(uid: str) -> int:
+    return crc32(uid.encode("utf-8", "surrogatepass"))
+
+
+def _drawn(salted: int) -> int:
+    """The same for one row, by plain numbers."""
+    mixed = salted * _PLAIN_MIXER & _MASK
+    return (mixed ^ mixed >> 29) * _PLAIN_MIXER & _MASK

@@ -6,7 +6,7 @@ comes once costs no more than its own call. What is held belongs to one table an
 the kind that was held longest goes first.
 """
 
-from math import inf, nan
+from math import inf, isnan, nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ Kind = tuple[str, bool, Estimate]
 class RiskMemory:
     """By row, with one place more at the end, for row -1: a node that nobody knows.
 
-    A risk is NaN until it is reckoned, and infinite where the load says nothing to such a pod: it is stale or not known,
+    A risk is infinite until it is reckoned, and NaN where the load says nothing to such a pod: it is stale or not known,
     or the node is of the other class.
     """
 
@@ -60,8 +60,8 @@ class RiskMemory:
     def take_back(self, row: int) -> None:
         """The row's load has changed."""
         for risks in self._kinds.values():
-            if risks.item(row) < inf:
-                risks[row] = nan
+            if not isnan(risks.item(row)):
+                risks[row] = inf
 
     def _renew(self, is_spot: Flags, until: Floats, now: float) -> None:
         fresh = until >= now
@@ -71,6 +71,6 @@ class RiskMemory:
         for wants_spot in (False, True):
             mine = is_spot == wants_spot
             self._grounds[wants_spot] = (
-                np.append(np.where(mine & fresh, nan, inf), inf),
+                np.append(np.where(mine & fresh, inf, nan), nan),
                 np.append(mine & ~fresh, True),
             )

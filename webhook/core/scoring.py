@@ -94,29 +94,28 @@ def _by_load(
     """None where no node of the class has a load that is fresh."""
     if table.is_blind or not len(rows):
         return None
-    memory, noise = table.memory, table.policy.noise
+    memory = table.memory
     kind = (candidate.namespace, wants_spot, candidate.expected.estimate)
     known = memory.of(kind, table.is_spot, table.until, now=now)
     values: Floats = known.take(rows)
-    lowest = values.item(values.argmin())
-    if isnan(lowest):
-        _reckon(table, candidate, known, rows[np.isnan(values)])
-        known.take(rows, out=values, mode="wrap")
-        lowest = values.item(values.argmin())
-    if lowest == inf:
+    highest = float(np.fmax.reduce(values))
+    if highest == inf:
+        _reckon(table, candidate, known, rows[values == inf])
+        values = known.take(rows)
+        highest = float(np.fmax.reduce(values))
+    if isnan(highest):
         return None
-    told = values < inf
-    tells_all = np.count_nonzero(told) == len(rows)
-    highest = float((values if tells_all else values[told]).max())
-    ranks = _ranks(values, lowest, highest, noise)
+    lowest, noise = float(np.fmin.reduce(values)), table.policy.noise
+    step = max((highest - lowest) / _STEPS, noise, _FINEST)
+    ranks = _ranks(values, lowest, step)
     best: Rows = (values <= lowest + noise).nonzero()[0]
-    best = best[ranks[best] == TOP]
-    if not tells_all:
+    if step <= noise * 1.001:
+        # Else whoever is within noise is within the first step, and far from its edge.
+        best = best[ranks[best] == TOP]
+    if np.count_nonzero(ranks) < len(rows):
         untold = memory.untold(wants_spot).take(rows)
-        middle = _median(ranks[told]) if untold.any() else 0
-        ranks *= told
-        ranks[untold] = middle
-        values[~told] = nan
+        if np.count_nonzero(untold):
+            ranks[untold] = _median(ranks[ranks > 0])
     return Scores(rows, ranks, values, best)
 
 
@@ -153,12 +152,13 @@ def _reckon(table: Table, candidate: Candidate, known: Floats, rows: Rows) -> No
         known[row] = _risk(table, candidate, row)
 
 
-def _ranks(values: Floats, lowest: float, highest: float, noise: float) -> Rows:
-    """An infinite risk ranks lowest."""
+def _ranks(values: Floats, lowest: float, step: float) -> Rows:
+    """1..10, and 0 where the risk is NaN. In place, as each array made anew costs as much as a sum."""
     falls = values - lowest
-    falls /= max((highest - lowest) / _STEPS, noise, _FINEST)
+    falls /= step
     falls += _EVEN
-    np.minimum(falls, _STEPS, out=falls)
+    # No risk falls by a tenth step; what is none is taken as if it did.
+    np.fmin(falls, TOP, out=falls)
     ranks: Rows = TOP - falls.astype(np.intp)
     return ranks
 

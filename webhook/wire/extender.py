@@ -16,9 +16,9 @@ import numpy as np
 
 from webhook.core import nodetable
 from webhook.core.ledger import draws
-from webhook.core.model import Resources, Value
+from webhook.core.model import Resources
 from webhook.core.nodetable import Rows, Table
-from webhook.core.pod import Pod
+from webhook.core.pod import Pod, PodSpec
 from webhook.core.scoring import Scores
 from webhook.errors import ArgumentsError
 from webhook.wire import pod_needs
@@ -50,10 +50,17 @@ class _NodeList(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fiel
     metadata: msgspec.Raw = msgspec.Raw(_NULL)
 
 
-class _Asking(Value, frozen=True):
-    """The part of a pod that tells what it requests."""
+class _AskingSpec(PodSpec, frozen=True):
+    """With the part that tells what the pod requests."""
 
-    spec: pod_needs.PodSpec = pod_needs.PodSpec()
+    containers: tuple[pod_needs.Container, ...] | None = None
+    init_containers: tuple[pod_needs.Container, ...] | None = None
+    overhead: dict[str, str] | None = None
+    resources: pod_needs.Requirements | None = None
+
+
+class _Asking(Pod, frozen=True):
+    spec: _AskingSpec = _AskingSpec()
 
 
 class _FilterResult(msgspec.Struct, frozen=True, rename="pascal"):
@@ -70,7 +77,6 @@ _OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NAMES = msgspec.json.Decoder(list[str] | None)
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _NAMED = msgspec.json.Decoder(list[_Node | None] | None)
-_PODS = msgspec.json.Decoder(Pod)
 _ASKING = msgspec.json.Decoder(_Asking)
 _ENCODER = msgspec.json.Encoder()
 _BROKEN = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
@@ -105,7 +111,8 @@ def decode(body: bytes) -> Question:
 def decode_pod(question: Question) -> tuple[Pod, Resources]:
     """The pod, and what it requests. Raises ArgumentsError where it is no pod that a scheduler would send."""
     try:
-        return _PODS.decode(question.pod), pod_needs.requests(_ASKING.decode(question.pod).spec)
+        pod = _ASKING.decode(question.pod)
+        return pod, pod_needs.requests(pod.spec)
     except _BROKEN as error:
         raise ArgumentsError("the pod is no pod") from error
 
@@ -142,7 +149,7 @@ def priorities(table: Table, names: list[str], scores: Scores, *, uid: str, best
         chosen = _best_of(table, chosen, scores, uid, best)
         rows, values, names = rows[chosen], values[chosen], [names[place] for place in chosen.tolist()]
     pieces = table.fragments.take(values * (len(table.names) + 1) + rows).tolist()
-    if len(rows) and rows.min() < 0:
+    if len(rows) and rows.item(rows.argmin()) < 0:
         for place in np.flatnonzero((rows < 0) & (values > 0)).tolist():
             pieces[place] = nodetable.fragment(names[place], int(values[place]))
     return b"[%b]" % b"".join(pieces)[:-1]

@@ -7,6 +7,7 @@ pods have labels and claims of their own, and share nothing.
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Protocol
 
 from webhook.core.affinity import is_pinned
 from webhook.core.census import PodNeeds
@@ -28,7 +29,7 @@ _BASIC = frozenset({"cpu", "memory"})
 Texts = Mapping[str, str]
 
 
-class _Requirements(Value, frozen=True):
+class Requirements(Value, frozen=True):
     requests: dict[str, str] | None = None
     limits: dict[str, str] | None = None
 
@@ -38,9 +39,9 @@ class _Port(Value, frozen=True):
     host_port: int | None = None
 
 
-class _Container(Value, frozen=True):
+class Container(Value, frozen=True):
     name: str = ""
-    resources: _Requirements = _Requirements()
+    resources: Requirements = Requirements()
     restart_policy: str | None = None
     ports: tuple[_Port, ...] | None = None
 
@@ -88,10 +89,10 @@ class PodSpec(Value, frozen=True):
 
     node_name: str | None = None
     host_network: bool | None = None
-    containers: tuple[_Container, ...] | None = None
-    init_containers: tuple[_Container, ...] | None = None
+    containers: tuple[Container, ...] | None = None
+    init_containers: tuple[Container, ...] | None = None
     overhead: dict[str, str] | None = None
-    resources: _Requirements | None = None
+    resources: Requirements | None = None
     node_selector: dict[str, str] | None = None
     affinity: _Affinity | None = None
     tolerations: tuple[Toleration, ...] | None = None
@@ -102,22 +103,39 @@ class PodSpec(Value, frozen=True):
     scheduler_name: str | None = None
 
     @property
-    def sidecars(self) -> tuple[_Container, ...]:
+    def sidecars(self) -> tuple[Container, ...]:
         """Init containers that run as long as the pod; the others say nothing of what it needs while it runs."""
-        if not self.init_containers:
-            return ()
-        return tuple(container for container in self.init_containers if container.restart_policy == "Always")
+        return _sidecars(self)
 
     @property
-    def running(self) -> tuple[_Container, ...]:
+    def running(self) -> tuple[Container, ...]:
         """All containers of a pod that runs."""
-        return (self.containers or ()) + self.sidecars
+        return (self.containers or ()) + _sidecars(self)
 
 
-def requests(spec: PodSpec) -> Resources:
+class Asking(Protocol):
+    """The part of a spec that tells what the pod requests."""
+
+    @property
+    def containers(self) -> tuple[Container, ...] | None: ...
+    @property
+    def init_containers(self) -> tuple[Container, ...] | None: ...
+    @property
+    def overhead(self) -> dict[str, str] | None: ...
+    @property
+    def resources(self) -> Requirements | None: ...
+
+
+def _sidecars(spec: Asking) -> tuple[Container, ...]:
+    if not spec.init_containers:
+        return ()
+    return tuple([container for container in spec.init_containers if container.restart_policy == "Always"])
+
+
+def requests(spec: Asking) -> Resources:
     """What a running pod holds: its containers and sidecars, or its own budget, and the overhead."""
-    parts = [resources(c.resources.requests) for c in spec.running]
-    cpu, memory = sum(p.cpu_cores for p in parts), sum(p.memory_bytes for p in parts)
+    parts = [resources(c.resources.requests) for c in (spec.containers or ()) + _sidecars(spec)]
+    cpu, memory = sum([p.cpu_cores for p in parts]), sum([p.memory_bytes for p in parts])
     whole = (spec.resources.requests if spec.resources else None) or {}
     overhead = resources(spec.overhead)
     return Resources(
@@ -213,5 +231,5 @@ def _extended(spec: PodSpec) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(total.items()))
 
 
-def _asked(required: _Requirements) -> Texts:
+def _asked(required: Requirements) -> Texts:
     return (required.limits or {}) | (required.requests or {})
