@@ -148,11 +148,18 @@ def priorities(table: Table, names: list[str], scores: Scores, *, uid: str, best
     if best is not None and len(chosen := np.flatnonzero(values)) > best:
         chosen = _best_of(table, chosen, scores, uid, best)
         rows, values, names = rows[chosen], values[chosen], [names[place] for place in chosen.tolist()]
-    pieces = table.fragments.take(values * (len(table.names) + 1) + rows).tolist()
+    pieces: list[bytes] = table.fragments.take(values * (len(table.names) + 1) + rows).tolist()
     if len(rows) and rows.item(rows.argmin()) < 0:
         for place in np.flatnonzero((rows < 0) & (values > 0)).tolist():
             pieces[place] = nodetable.fragment(names[place], int(values[place]))
-    return b"[%b]" % b"".join(pieces)[:-1]
+    while pieces and not pieces[-1]:
+        pieces.pop()
+    if not pieces:
+        return NOBODY
+    # Joined once: an answer of thousands of nodes is hundreds of kilobytes.
+    pieces[0] = b"[" + pieces[0]
+    pieces[-1] = pieces[-1][:-1] + b"]"
+    return b"".join(pieces)
 
 
 def _best_of(table: Table, chosen: Rows, scores: Scores, uid: str, best: int) -> Rows:
