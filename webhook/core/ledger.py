@@ -110,12 +110,11 @@ class Ledger:
         rows = np.array([row for row, _ in found], dtype=np.intp)
         means, variances = nodetable.shares_of([entry.expected for _, entry in found], table.inverse[:, rows])
         nodetable.lay(table, rows, means, variances)
-        added: dict[str, list[tuple[int, Floats]]] = {}
-        for place, (row, entry) in enumerate(found):
-            if means[:, place].any():
-                added.setdefault(entry.namespace, []).append((row, means[:, place]))
-        for namespace, mine in added.items():
-            nodetable.add_shares(table, namespace, mine)
+        places: dict[str, list[int]] = {}
+        for place, (_, entry) in enumerate(found):
+            places.setdefault(entry.namespace, []).append(place)
+        for namespace, mine in places.items():
+            nodetable.add_shares(table, namespace, rows[mine], means[:, mine])
 
     def _add(self, row: int, entry: Entry, sign: int) -> None:
         """By plain numbers: an array for a single node costs many times the sum itself."""

@@ -178,12 +178,12 @@ def _bare(snapshot: Snapshot, base: Table | None) -> Generator[None, None, Table
     # The same names may stand in another order: a directory's and a file's differ.
     if base is None or base.names != names:
         # Copies that lie side by side, as a scheduler asks for them: else each is a miss of the processor's cache.
-        names = [_again(name) for name in names]
+        names = yield from _side_by_side(names)
         index = Index(zip(names, range(len(names)), strict=True))
         fragments = yield from _fragments(names)
     else:
         index, fragments = base.index, base.fragments
-    made = _columns(nodes, names, index, fragments, snapshot)
+    made = yield from _columns(nodes, names, index, fragments, snapshot)
     yield
     yield from _loads(made, nodes)
     return made
@@ -191,11 +191,14 @@ def _bare(snapshot: Snapshot, base: Table | None) -> Generator[None, None, Table
 
 def _columns(
     nodes: list[Node], names: list[str], index: Index, fragments: NDArray[np.object_], snapshot: Snapshot
-) -> Table:
+) -> Generator[None, None, Table]:
     count, rate = len(nodes), snapshot.meta.load_match_rate
-    inverse = np.zeros((2, count))
-    inverse[CPU] = [_inverse(node.allocatable.cpu_cores) for node in nodes]
-    inverse[MEMORY] = [_inverse(node.allocatable.memory_bytes) for node in nodes]
+    inverse, salts = np.zeros((2, count)), np.zeros(count, dtype=np.uint64)
+    for row, node in enumerate(nodes):
+        yield
+        salts[row] = crc32(node.name.encode("utf-8", "surrogatepass"))
+        inverse[CPU, row] = _inverse(node.allocatable.cpu_cores)
+        inverse[MEMORY, row] = _inverse(node.allocatable.memory_bytes)
     return Table(
         names=names,
         index=index,
@@ -212,7 +215,7 @@ def _columns(
         fragments=fragments,
         is_blind=rate is None or rate < LEAST_MATCHED,
         policy=snapshot.meta.policy.balance,
-        salts=np.array([crc32(name.encode("utf-8", "surrogatepass")) for name in names], dtype=np.uint64),
+        salts=salts,
     )
 
 
@@ -230,6 +233,14 @@ def _fragments(names: list[str]) -> Generator[None, None, NDArray[np.object_]]:
             pieces[score, first : first + len(some)] = [fragment(name, score) for name in some]
             yield
     return pieces.ravel()
+
+
+def _side_by_side(names: list[str]) -> Generator[None, None, list[str]]:
+    made = []
+    for name in names:
+        made.append(_again(name))
+        yield
+    return made
 
 
 def _again(name: str) -> str:
@@ -291,22 +302,28 @@ def _add_bound(made: Table, bound: Sequence[Bound]) -> Iterator[None]:
     if not made.names:
         return
     window = made.policy.window
-    added: dict[str, list[tuple[int, Floats]]] = {}
+    by_namespace: dict[str, list[int]] = {}
+    at: Rows = np.full(len(bound), -1, dtype=np.intp)
+    added = np.zeros((2, len(bound)))
     for first in range(0, len(bound), _AT_ONCE):
         yield
-        pods = [pod for pod in bound[first : first + _AT_ONCE] if _is_estimate(pod.expected)]
-        if not pods:
+        own = [(place, bound[place]) for place in range(first, min(first + _AT_ONCE, len(bound)))]
+        own = [(place, pod) for place, pod in own if _is_estimate(pod.expected)]
+        if not own:
             continue
+        pods = [pod for _, pod in own]
         rows = made.rows_of([pod.node for pod in pods], len(pods))
         missing = missing_parts([pod.started_at for pod in pods], made.sampled[rows], window)
         known = (rows >= 0) & (made.until[rows] > -np.inf) & (missing > 0)
         means, variances = shares_of([pod.expected for pod in pods], made.inverse[:, rows] * (missing * known))
         lay(made, rows, means, variances)
-        for place in np.flatnonzero(known).tolist():
-            added.setdefault(pods[place].namespace, []).append((int(rows[place]), means[:, place]))
-    for name, parts in added.items():
+        places = [place for place, _ in own]
+        at[places], added[:, places] = rows, means
+        for index in np.flatnonzero(known).tolist():
+            by_namespace.setdefault(pods[index].namespace, []).append(places[index])
+    for name, places in by_namespace.items():
         yield
-        add_shares(made, name, parts)
+        add_shares(made, name, at[places], added[:, places])
 
 
 def missing_parts(started_at: Iterable[datetime | None], sampled: Floats, window: timedelta) -> Floats:
@@ -327,26 +344,30 @@ def lay(made: Table, rows: Rows, means: Floats, variances: Floats) -> None:
         np.add.at(made.variance[resource], rows, variances[resource])
 
 
-def add_shares(made: Table, namespace: str, added: Sequence[tuple[int, Floats]]) -> None:
-    """A namespace's use that is not measured yet, by row; where it had none before, its weight begins to count."""
-    added = [(row, mean) for row, mean in added if mean.any()]
-    if not added:
+def add_shares(made: Table, namespace: str, rows: Rows, means: Floats) -> None:
+    """A namespace's use that is not measured yet, by row; where it had none before, its weight begins to count.
+
+    A row may come several times; ``means`` is (2, rows). Thousands of pods of one namespace are a few passes too.
+    """
+    some = means.any(axis=0)
+    rows, means = rows[some], means[:, some]
+    if not len(rows):
         return
     known = made.namespaces.get(namespace) or Share(np.zeros(0, dtype=np.intp), np.zeros((2, 0)))
-    at = {row: place for place, row in enumerate(known.rows.tolist())}
-    for row, _ in added:
-        at.setdefault(row, len(at))
-    rows = np.array(list(at), dtype=np.intp)
-    whole = np.zeros((2, len(at)))
+    is_new = np.zeros(len(made.names), dtype=bool)
+    is_new[rows] = True
+    is_new[known.rows] = False
+    whole_rows: Rows = np.concatenate((known.rows, np.flatnonzero(is_new)))
+    at = np.zeros(len(made.names), dtype=np.intp)
+    at[whole_rows] = np.arange(len(whole_rows), dtype=np.intp)
+    whole = np.zeros((2, len(whole_rows)))
     whole[:, : len(known.rows)] = known.shares
     had = whole.any(axis=0)
-    places = [at[row] for row, _ in added]
-    amounts = np.array([mean for _, mean in added]).T
     for resource in (CPU, MEMORY):
-        np.add.at(whole[resource], places, amounts[resource])
+        np.add.at(whole[resource], at[rows], means[resource])
     whole[whole <= NOTHING] = 0.0
-    made.weights[rows[~had & whole.any(axis=0)]] += made.weight.get(namespace, 1.0)
-    made.namespaces[namespace] = Share(rows, whole)
+    made.weights[whole_rows[~had & whole.any(axis=0)]] += made.weight.get(namespace, 1.0)
+    made.namespaces[namespace] = Share(whole_rows, whole)
 
 
 def shares_of(expected: Iterable[Estimate], inverse: Floats) -> tuple[Floats, Floats]:
