@@ -100,6 +100,32 @@ def test_a_number_larger_than_any_float_is_refused_where_floats_are_asked_for():
     assert quantity.to_float("250m") == 0.25
 
 
+@pytest.mark.parametrize("text", ["1e9999", "-1e9999", "9e401", ".1e500"])
+def test_a_number_beyond_floats_is_refused_without_being_worked_out(text, monkeypatch):
+    monkeypatch.setattr(quantity, "parse", pytest.fail)
+    with pytest.raises(QuantityError):
+        quantity.to_float(text)
+
+
+@pytest.mark.parametrize("text", ["1e-9999", "-1e-9999", "0e9999", "0.0e9999", "9e-401"])
+def test_nothing_to_speak_of_is_nothing_without_being_worked_out(text, monkeypatch):
+    monkeypatch.setattr(quantity, "parse", pytest.fail)
+    assert quantity.to_float(text) == 0
+
+
+@given(st.integers(0, 10**50), st.integers(-420, 420))
+def test_the_nearest_float_is_that_of_the_exact_value(number, exponent):
+    text = f"{number}e{exponent}"
+    exact = quantity.parse(text)
+    try:
+        expected = float(exact)
+    except OverflowError:
+        with pytest.raises(QuantityError):
+            quantity.to_float(text)
+    else:
+        assert quantity.to_float(text) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "written"),
     [

@@ -15,6 +15,8 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _FORM = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?\d{1,4}))?", re.ASCII)
 _LONGEST = 64
+_BEYOND_FLOATS = 400
+"""With an exponent beyond, no number of at most ``_LONGEST`` digits is a float but nought."""
 
 
 def _parts(text: str) -> tuple[str, str, str | None, str | None]:
@@ -40,6 +42,12 @@ def parse(text: str) -> Fraction:
 
 def to_float(text: str) -> float:
     """The nearest float: cores of a CPU quantity, bytes of a memory quantity. Raises QuantityError."""
+    _, digits, _, exponent = _parts(text)
+    if exponent and abs(int(exponent)) > _BEYOND_FLOATS:
+        # Exactly, it would be a number of thousands of digits, and a body may hold tens of thousands of such.
+        if int(exponent) < 0 or not digits.strip("0."):
+            return 0.0
+        raise QuantityError(f"{text!r} is larger than any number of cores or bytes")
     value = parse(text)
     try:
         return float(value)
