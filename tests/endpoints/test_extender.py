@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.builders import KARPENTER_SPOT, NOW, make_node, make_snapshot, make_workload
 from tests.endpoints.conftest import House, Shown
 from tests.loads import arguments, loaded_node, loaded_snapshot, scheduled_pod
-from webhook.core import scoring
+from webhook.core import affinity, scoring
 from webhook.core.model import Bound, Estimate, PodUse
 from webhook.core.policy import BalancePolicy, Mode, Policy
 from webhook.endpoints.extender import Filter, Prioritize, Scorer
@@ -108,6 +108,17 @@ ELSEWHERE = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["
 )
 def test_its_own_demand_for_spot_counts_as_well(shop, spec, is_spot):
     assert ("spot" in shop.scores(NAMES, scheduled_pod(**spec))) is is_spot
+
+
+def test_of_its_demands_only_those_in_words_of_a_marker_are_looked_at(shop, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(
+        affinity, "as_requirement", lambda e, real=affinity.as_requirement: looked_at.append(e) or real(e)
+    )
+    others = [{"key": f"k{number}", "operator": "In", "values": ["a"]} for number in range(1000)]
+    spec = {"affinity": required({"matchExpressions": [*others, *WANTS_SPOT["matchExpressions"]]})}
+    assert "spot" in shop.scores(NAMES, scheduled_pod(**spec))
+    assert len(looked_at) == 1
 
 
 def test_whole_nodes_score_as_their_names_do(shop):

@@ -267,9 +267,14 @@ def is_held_to(pod: Pod, alternatives: Iterable[Alternative]) -> bool:
     terms = [term for term in required_terms(pod) or () if not is_empty(term)]
     if len(terms) > MAX_TERMS or not (terms or pod.spec.node_selector):
         return False
-    selector = {Requirement(key, "In", (value,)) for key, value in (pod.spec.node_selector or {}).items()}
-    asked = [selector.union(map(as_requirement, term.match_expressions or ())) for term in terms] or [selector]
     wanted = [set(alternative) for alternative in alternatives]
+    # Few keys are ours, and a term may hold tens of thousands of others.
+    keys = {requirement.key for one in wanted for requirement in one}
+    chosen = (pod.spec.node_selector or {}).items()
+    selector = {Requirement(key, "In", (value,)) for key, value in chosen if key in keys}
+    asked = [
+        selector.union(as_requirement(e) for e in term.match_expressions or () if e.key in keys) for term in terms
+    ] or [selector]
     return all(any(one <= mine for one in wanted) for mine in asked)
 
 
