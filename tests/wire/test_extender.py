@@ -98,6 +98,20 @@ def test_what_no_scheduler_sends_is_refused(content):
         extender.decode(content)
 
 
+@pytest.mark.parametrize("keys", [{"NodeNames": [""]}, {"Nodes": {"items": [None]}}, {"nodes": {"Items": [None]}}])
+def test_more_nodes_than_any_cluster_has_are_refused(keys):
+    for times, told in (
+        (extender.MOST_NAMES, contextlib.nullcontext()),
+        (extender.MOST_NAMES + 1, pytest.raises(ArgumentsError)),
+    ):
+        with told:
+            extender.decode(body(**{key: _several(value, times) for key, value in keys.items()}))
+
+
+def _several(value, times):
+    return value * times if isinstance(value, list) else {key: items * times for key, items in value.items()}
+
+
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_no_bytes_raise_anything_else(content):
     with contextlib.suppress(ArgumentsError):

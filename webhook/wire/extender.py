@@ -26,6 +26,9 @@ from webhook.wire import pod_needs
 NOBODY = b"[]"
 """A list of priorities that says nothing of any node: to the scheduler all are equal."""
 
+MOST_NAMES = 50_000
+"""Several times the nodes of the largest cluster; a body has room for a million, and would hold up everybody else."""
+
 _NULL = b"null"
 
 
@@ -99,13 +102,20 @@ def decode(body: bytes) -> Question:
             found = _ARGUMENTS.decode(body)
         except msgspec.ValidationError:
             found = _respelt(body)
-        if found.node_names is not None:
-            return Question(found.node_names, found.pod)
-        if bytes(found.nodes) == _NULL:
-            return Question([], found.pod)
-        return Question(_names_of(found.nodes), found.pod, found.nodes)
+        question = _question(found)
     except _BROKEN as error:
         raise ArgumentsError("expected the arguments of a scheduler extender") from error
+    if len(question.names) > MOST_NAMES:
+        raise ArgumentsError(f"{len(question.names)} nodes; expected {MOST_NAMES} at most")
+    return question
+
+
+def _question(found: _Arguments) -> Question:
+    if found.node_names is not None:
+        return Question(found.node_names, found.pod)
+    if bytes(found.nodes) == _NULL:
+        return Question([], found.pod)
+    return Question(_names_of(found.nodes), found.pod, found.nodes)
 
 
 def decode_pod(question: Question) -> tuple[Pod, Resources]:
