@@ -242,8 +242,9 @@ def test_the_filter_never_empties_and_keeps_away_from_none_it_knows_too_little_o
     bearing = oracle.World(snapshot)
     for name, is_full in zip(names, full, strict=True):
         if is_full:
+            load, size = snapshot.nodes[name].load, snapshot.nodes[name].allocatable
             assert bearing.is_fresh(name, TIME)
-            assert max(bearing.mean[name].values()) > limit
+            assert max(load.cpu_cores / size.cpu_cores, load.memory_bytes / size.memory_bytes) > limit * (1 - 1e-9)
 
 
 def test_the_filter_takes_the_full_ones_and_only_while_another_is_left():
@@ -252,6 +253,19 @@ def test_the_filter_takes_the_full_ones_and_only_while_another_is_left():
     assert too_full(table(half), rows_of(half, ["a", "b"]), now=TIME).tolist() == [False, False]
     assert too_full(table(half), rows_of(half, []), now=TIME).tolist() == []
     assert not too_full(table(half), rows_of(half, ["a", "c"]), now=TIME + 301).any()
+
+
+def test_the_filter_goes_by_what_was_measured_and_by_no_guess():
+    hot, cool = node("hot", 0.95), node("cool", 0.5)
+    cores = hot.allocatable.cpu_cores
+    calm, busy = Resources(0.2 * cores, 0.0), Resources(2 * cores, 0.0)
+    guessed = [
+        msgspec.structs.replace(one, load=msgspec.structs.replace(one.load, expected=habit))
+        for one, habit in ((hot, calm), (cool, busy))
+    ]
+    new = Bound(uid="u", node="cool", namespace="shop", expected=Estimate(cpu_cores=cores))
+    snapshot = world(*guessed, bound=[new], filter_above=0.9)
+    assert too_full(table(snapshot), rows_of(snapshot, ["hot", "cool"]), now=TIME).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("count", [2, 3, 10])

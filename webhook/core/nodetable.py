@@ -85,6 +85,7 @@ class Share:
 class Table:
     """``mean`` and ``variance`` have shape (2, n), in shares of allocatable; so has ``inverse``, 1 / allocatable.
 
+    ``fullest`` is the larger of a node's two shares by measurement alone, without habit or what is bound, (n,).
     ``until`` is when a node's load grows stale, in Unix seconds; -inf where there is none. ``weights`` are the sum of the
     weights of namespaces with use on a node; ``salts`` are drawn from its name, to choose among equals. ``fragments`` are
     pieces of an answer, at score * (n + 1) + row; empty for a score of 0, and where that leads for row -1.
@@ -97,6 +98,7 @@ class Table:
     inverse: Floats
     mean: Floats
     variance: Floats
+    fullest: Floats
     until: Floats
     sampled: Floats
     weights: Floats
@@ -206,6 +208,7 @@ def _columns(
         inverse=inverse,
         mean=np.zeros((2, count)),
         variance=np.zeros((2, count)),
+        fullest=np.zeros(count),
         until=np.full(count, -np.inf),
         sampled=np.full(count, -np.inf),
         weights=np.zeros(count),
@@ -262,6 +265,8 @@ def _loads(made: Table, nodes: list[Node]) -> Iterator[None]:
         if load is None or not has_room[row] or not is_amount(load.cpu_cores, load.memory_bytes):
             continue
         made.sampled[row] = load.sampled_at.timestamp()
+        measured = np.array((load.cpu_cores, load.memory_bytes)) * made.inverse[:, row]
+        made.fullest[row] = measured.max()
         made.mean[:, row] = foretold(load)
         if is_amount(load.cpu_deviation_cores, load.memory_deviation_bytes):
             made.variance[:, row] = (load.cpu_deviation_cores, load.memory_deviation_bytes)

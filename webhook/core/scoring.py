@@ -260,11 +260,11 @@ def parts(table: Table, candidate: Candidate, row: int, *, now: float) -> Parts 
 
 
 def too_full(table: Table, rows: Rows, *, now: float) -> Flags:
-    """Which of ``rows`` the filter keeps pods away from: a fresh load above the limit. Never all of them."""
+    """Which of ``rows`` the filter keeps pods away from: a fresh load, as it was measured, above the limit. Never all."""
     limit = table.policy.filter_above
     none = np.zeros(len(rows), dtype=bool)
     if limit is None or table.is_blind or not table.names:
         return none
     fresh = (rows >= 0) & (table.until[rows] >= now)
-    full: Flags = fresh & (table.mean[:, rows].max(axis=0) > limit)
+    full: Flags = fresh & (table.fullest[rows] > limit)
     return none if full.all() else full
