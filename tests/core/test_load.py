@@ -77,6 +77,15 @@ def test_who_was_not_up_for_the_whole_window_tells_nothing_of_its_like(fields):
     assert (found.workloads, found.ratios) == ({}, {})
 
 
+@pytest.mark.parametrize("kind", ["StatefulSet", ""])
+def test_what_its_predecessor_of_that_name_used_elsewhere_is_not_taken_for_a_young_pod_s(kind):
+    fields = {"controller": ref(kind, "db") if kind else None, "node_name": "n2"}
+    old, young = running("db-0", **fields), running("db-1", started_at=YOUNG, ready_at=YOUNG, **fields)
+    found = measure(world(old, young), use(db_0=(1.0, 1e8), db_1=(4.0, 4e8)), OWNERS, POLICY)
+    assert found.on_nodes == {"n2": {"shop": Resources(cpu_cores=1.0, memory_bytes=1e8)}}
+    assert all(more == Resources() for more in found.habits.values())
+
+
 def test_on_its_node_a_young_pod_counts_by_the_part_of_the_window_that_it_ran_for():
     found = measure(world(running("a", started_at=YOUNG)), use(a=(0.1, 1e8)), OWNERS, POLICY)
     assert found.on_nodes["n1"]["shop"] == Resources(cpu_cores=0.1, memory_bytes=4e7)

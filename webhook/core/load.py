@@ -26,6 +26,8 @@ MOST_BOUND = 20_000
 _LEARNT_DIGITS = 2
 """What a pod uses is never known better, and an unchanged world shall give unchanged bytes."""
 _MEASURED_DIGITS = 3
+_NAMING_ANEW = frozenset({"DaemonSet", "Job", "ReplicaSet", "ReplicationController"})
+"""Kinds that give each pod a name that none had before."""
 
 
 class Measured(NamedTuple):
@@ -94,6 +96,8 @@ def measure(census: Census, use: PodsUse, owners: Owners, policy: BalancePolicy)
     owned: list[tuple[str, WorkloadKey, float, Resources]] = []
     for pod, used in _joined(census, use):
         held = _held(pod, use.evaluated_at, policy.window)
+        if held < 1 and not _has_its_own_name(pod):
+            continue
         on_node = Resources(cpu_cores=used.cpu_cores, memory_bytes=used.memory_bytes * held)
         on_nodes[pod.node_name].setdefault(pod.namespace, []).append(on_node)
         key = _workload_of(pod, owners)
@@ -145,6 +149,11 @@ def _held(pod: PodFact, at: datetime, window: timedelta) -> float:
     if pod.started_at is None:
         return 0.0
     return min(1.0, max(0.0, (at - pod.started_at) / window))
+
+
+def _has_its_own_name(pod: PodFact) -> bool:
+    """Whether no other pod had its name within the window: what is told of a StatefulSet's may be the predecessor's, elsewhere."""
+    return pod.controller is not None and pod.controller.kind in _NAMING_ANEW
 
 
 def _is_grown(pod: PodFact, at: datetime, window: timedelta) -> bool:
