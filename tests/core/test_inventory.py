@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from tests.builders import NOW, make_move, make_verdict
 from tests.core.test_owners import census, fact, key, pod, ref
-from webhook.core import fairness
+from webhook.core import fairness, load
 from webhook.core.book import Book, Control
 from webhook.core.census import Census, NodeFact
 from webhook.core.inventory import History, build, observe, recall
-from webhook.core.model import CapacityType, Namespace, Platform, Side
-from webhook.core.policy import Match, Policy, Rule, SpotWish
+from webhook.core.model import CapacityType, Namespace, Platform, Resources, Side
+from webhook.core.policy import BalancePolicy, Match, Policy, Rule, SpotWish
 from webhook.core.usage import NodeSample, NodeUsage
 
 WEB = key("Deployment", "web")
@@ -90,6 +90,19 @@ def test_nodes_have_their_class_and_load():
     found = build(shop(), Book(), Policy(), node_usage=NodeUsage(nodes=(sample,))).nodes
     assert (found["s1"].capacity_type, found["s1"].load.cpu_cores) == (CapacityType.SPOT, 1.5)
     assert (found["r1"].capacity_type, found["r1"].schedulable, found["r1"].load) == (CapacityType.REGULAR, False, None)
+
+
+@pytest.mark.parametrize(("minutes", "max_age", "known"), [(1, 5, True), (5, 1, True), (6, 5, False), (6, 10, True)])
+def test_pods_that_were_told_of_long_before_a_node_was_sampled_are_held_for_none_of_its_load(minutes, max_age, known):
+    sample = NodeSample(node="s1", cpu_cores=1.5, memory_bytes=2e9, sampled_at=NOW, source="node-exporter")
+    used = {"s1": {"shop": Resources(1.0, 1e9)}}
+    measured = load.Measured({}, {}, used, {"s1": Resources(1.0, 0.0)}, NOW - timedelta(minutes=minutes))
+    policy = Policy(balance=BalancePolicy(max_age=timedelta(minutes=max_age)))
+    nodes = NodeUsage(nodes=(sample,))
+    for told in (measured, load.recall(build(shop(), Book(), policy, node_usage=nodes, measured=measured))[1]):
+        found = build(shop(), Book(), policy, node_usage=nodes, measured=told).nodes["s1"].load
+        assert (found.namespaces, found.expected is not None) == ((used["s1"] if known else {}), known)
+        assert found.cpu_cores == 1.5
 
 
 @pytest.mark.parametrize(("uid", "side"), [("uid-web", Side.SPOT), ("uid-of-another", None)])

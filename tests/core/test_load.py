@@ -94,13 +94,13 @@ def test_on_its_node_a_young_pod_counts_by_the_part_of_the_window_that_it_ran_fo
 def test_what_was_not_measured_is_not_zero():
     found = measure(world(running("a"), running("b")), use(a=(0.2, 1e8)), OWNERS, POLICY)
     assert found.workloads[WEB].cpu_cores == 0.2
-    assert measure(world(running("a")), use(), OWNERS, POLICY) == load.NOTHING
+    assert measure(world(running("a")), use(), OWNERS, POLICY) == load.NOTHING._replace(evaluated_at=NOW)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
 def test_what_cannot_be_a_measurement_is_none(value):
-    assert measure(world(running("a")), use(a=(value, 1.0)), OWNERS, POLICY) == load.NOTHING
-    assert measure(world(running("a")), use(a=(1.0, value)), OWNERS, POLICY) == load.NOTHING
+    assert measure(world(running("a")), use(a=(value, 1.0)), OWNERS, POLICY) == load.NOTHING._replace(evaluated_at=NOW)
+    assert measure(world(running("a")), use(a=(1.0, value)), OWNERS, POLICY) == load.NOTHING._replace(evaluated_at=NOW)
 
 
 def test_the_ratio_is_of_those_that_request_each_resource_by_itself():

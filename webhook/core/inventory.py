@@ -165,7 +165,7 @@ def _nodes(
     census: Census, policy: Policy, samples: Mapping[str, NodeSample], measured: load.Measured
 ) -> dict[str, Node]:
     return {
-        fact.name: node_of(fact, policy, _load(samples.get(fact.name), measured))
+        fact.name: node_of(fact, policy, _load(samples.get(fact.name), measured, policy))
         for fact in sorted(census.nodes, key=lambda n: n.name)
     }
 
@@ -195,9 +195,11 @@ def platform_of(labels: Mapping[str, str]) -> Platform:
     return Platform(os=labels.get("kubernetes.io/os", "linux"), architecture=labels.get("kubernetes.io/arch", "amd64"))
 
 
-def _load(sample: NodeSample | None, measured: load.Measured) -> NodeLoad | None:
+def _load(sample: NodeSample | None, measured: load.Measured, policy: Policy) -> NodeLoad | None:
     if sample is None:
         return None
+    if not measured.speaks_of(sample, policy.balance):
+        measured = load.NOTHING
     habit = measured.habits.get(sample.node)
     return NodeLoad(
         cpu_cores=sample.cpu_cores,

@@ -26,6 +26,8 @@ MOST_BOUND = 20_000
 _LEARNT_DIGITS = 2
 """What a pod uses is never known better, and an unchanged world shall give unchanged bytes."""
 _MEASURED_DIGITS = 3
+_PODS_STAY = timedelta(minutes=5)
+"""Of several polls of what pods use, one may fail, and a short ``max_age`` of nodes' load is shorter than one."""
 _NAMING_ANEW = frozenset({"DaemonSet", "Job", "ReplicaSet", "ReplicationController"})
 """Kinds that give each pod a name that none had before."""
 
@@ -34,12 +36,19 @@ class Measured(NamedTuple):
     """What pods' use says, by workload, by namespace, and by node and namespace; the first also of DaemonSets.
 
     ``habits`` is by node how much more its pods would use if each used what its owner's pods do; it may be negative.
+    ``evaluated_at`` is by Prometheus' clock; None where nobody told.
     """
 
     workloads: Mapping[WorkloadKey, PodUse]
     ratios: Mapping[str, UseRatio]
     on_nodes: Mapping[str, dict[str, Resources]]
     habits: Mapping[str, Resources] = {}
+    evaluated_at: datetime | None = None
+
+    def speaks_of(self, sample: NodeSample, policy: BalancePolicy) -> bool:
+        """Whether the pods on a node can still be those that it bore when it was sampled; what their like use lasts longer."""
+        at = self.evaluated_at
+        return at is None or sample.sampled_at - at <= max(policy.max_age, _PODS_STAY)
 
 
 NOTHING = Measured({}, {}, {})
@@ -78,6 +87,7 @@ def recall(snapshot: Snapshot) -> tuple[NodeUsage | None, Measured]:
             {space.name: space.use_ratio for space in snapshot.namespaces.values() if space.use_ratio},
             {name: found.namespaces for name, found in told if found.namespaces},
             {name: _beyond(found, found.expected) for name, found in told if found.expected},
+            max((found.sampled_at for _, found in told), default=None),
         ),
     )
 
@@ -117,6 +127,7 @@ def measure(census: Census, use: PodsUse, owners: Owners, policy: BalancePolicy)
             for node, namespaces in on_nodes.items()
         },
         _habits(owned, workloads),
+        use.evaluated_at,
     )
 
 
