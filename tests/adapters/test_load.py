@@ -48,6 +48,11 @@ def test_a_node_is_told_with_mean_and_deviation_of_both():
     assert (sample.source, sample.sampled_at) == ("cadvisor", NOW)
 
 
+@pytest.mark.parametrize("name", [name for name in NODES if name.endswith(("Cpu", "Memory"))])
+def test_every_mean_is_over_the_window_that_pods_in_flight_are_held_against(name):
+    assert "$loadWindow" in NODES[name].text
+
+
 def test_node_exporter_comes_first_and_is_led_by_address():
     found = nodes_of(answers(**EXPORTER))
     (sample,) = found.nodes

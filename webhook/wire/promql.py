@@ -166,6 +166,7 @@ _BY_NODE = "max by (node, instance)"
 _BY_CONTAINER = "sum by (node, instance) (max by (node, instance, namespace, pod, container)"
 _BY_POD = "sum by (namespace, pod) (max by (namespace, pod, container)"
 _SPREAD = "[$spreadWindow:$step]"
+_LOADED = "[$loadWindow:$step]"
 _INSTANCE = ("node|instance",)
 
 # Means are over $loadWindow, so that a pod that started within it is in them by the part of it that it ran for.
@@ -192,7 +193,7 @@ NODES: dict[str, Template] = {
     "containersCpuSpread": Template(
         f"stddev_over_time(({_BY_CONTAINER} (rate({CPU}[$rateWindow])))){_SPREAD})", _INSTANCE
     ),
-    "containersMemory": Template(f"{_BY_CONTAINER} ({_WORKING}))", _INSTANCE),
+    "containersMemory": Template(f"avg_over_time(({_BY_CONTAINER} ({_WORKING}))){_LOADED})", _INSTANCE),
     "containersMemorySpread": Template(f"stddev_over_time(({_BY_CONTAINER} ({_WORKING}))){_SPREAD})", _INSTANCE),
 }
 """What nodes use: by node-exporter, and by cAdvisor where that cannot be joined to a node."""
