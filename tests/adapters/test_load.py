@@ -100,24 +100,43 @@ def test_a_pod_has_both_figures_or_none():
         source.close()
 
 
-def test_the_sums_of_containers_are_asked_for_only_where_a_node_is_not_known_without_them():
-    nodes = ["n1"]
+def nodes_and_root(nodes, told, containers=None):
+    """A Prometheus whose root cgroups know ``told`` of ``nodes``; ``containers`` is what it answers of those."""
 
-    def told(query):
+    def answer(query):
         if query == "time()":
             return whole(query)
         if "kube_node_info" in query:
             return vector(*(({"node": name}, 1) for name in nodes))
-        return vector() if "node_" in query or 'pod!=""' in query else vector((BY_NODE, 1.0))
+        if 'pod!=""' in query:
+            return containers or vector()
+        return vector() if "node_" in query else vector(*(({"node": name}, 1.0) for name in told))
 
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("nodes", "told", "count"), [(1, 1, 12), (2, 1, 16), (10, 9, 12), (10, 8, 16)], ids=["all", "half", "most", "few"]
+)
+def test_the_sums_of_containers_are_asked_for_only_where_many_nodes_are_not_known_without_them(nodes, told, count):
+    names = [f"n{number}" for number in range(nodes)]
     with serving() as stub:
-        stub.answer = told
+        stub.answer = nodes_and_root(names, names[:told])
         source = Prometheus(PrometheusSettings(url=stub.url))
-        for count in (12, 16):
-            stub.asked.clear()
-            assert [sample.node for sample in source.node_usage(Policy()).nodes] == ["n1"]
-            assert len(stub.queries()) == count
-            nodes.append("n2")
+        assert [sample.node for sample in source.node_usage(Policy()).nodes] == names[:told]
+        assert len(stub.queries()) == count
+        source.close()
+
+
+def test_where_the_sums_of_containers_fail_the_nodes_that_are_known_count_all_the_same():
+    refusal = {"status": "error", "errorType": "execution", "error": "query processing would load too many samples"}
+    with serving() as stub:
+        stub.answer = nodes_and_root(["n1", "n2"], ["n1"], refusal)
+        source = Prometheus(PrometheusSettings(url=stub.url))
+        assert [sample.node for sample in source.node_usage(Policy()).nodes] == ["n1"]
+        stub.answer = nodes_and_root(["n1", "n2"], [], refusal)
+        with pytest.raises(UsageUnavailable):
+            source.node_usage(Policy())
         source.close()
 
 

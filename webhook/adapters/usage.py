@@ -66,16 +66,22 @@ class Prometheus:
     def node_usage(self, policy: Policy) -> NodeUsage:
         """Ask what each node uses, by node-exporter or, where that has no such node, by cAdvisor.
 
-        The sums of containers, by far the dearest, are asked for only where a node is not known without them.
+        The sums of containers, by far the dearest, are asked for only where many nodes are not known without them: a
+        node that has just come is known by none for a minute. Where they fail, those that are known count all the same.
         """
         at = decode_time(self._transport.query("time()").body)
         queries = node_queries(policy.idle, self._dialect, policy.balance)
         answers = self._ask({name: text for name, text in queries.items() if name not in _LAST}, at)
         found = nodes_of(answers)
-        told = {sample.node for sample in found.nodes}
-        if told and told >= set(known_nodes(answers["nodes"].rows).names):
+        told, names = {sample.node for sample in found.nodes}, known_nodes(answers["nodes"].rows).names
+        if told and len(told.intersection(names)) >= LEAST_TOLD * len(names):
             return found
-        return nodes_of(answers | self._ask({name: queries[name] for name in _LAST}, at))
+        try:
+            return nodes_of(answers | self._ask({name: queries[name] for name in _LAST}, at))
+        except UsageUnavailable:
+            if told:
+                return found
+            raise
 
     def pod_use(self, policy: Policy) -> PodsUse:
         """Ask what each pod uses: two queries, whatever the cluster."""
@@ -182,6 +188,8 @@ _SOURCES = (
 """(source, beginning of its queries' names, query of its time), best first: the containers' sum misses what runs outside
 of pods."""
 _FIGURES = ("Cpu", "Memory", "CpuSpread", "MemorySpread")
+LEAST_TOLD = 0.9
+"""Of the nodes, how many must be known so that the others may stay unknown, which is scored as the middle of all."""
 _LAST = tuple(f"containers{figure}" for figure in _FIGURES)
 
 
