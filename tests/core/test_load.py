@@ -182,6 +182,15 @@ def test_who_is_kept_is_who_a_part_is_missing_of(age, sampled):
     assert bool(found.pods) == (part > 1e-9)
 
 
+def test_a_pod_whose_image_is_still_fetched_counts_whole_and_is_not_waited_for_for_ever():
+    pods = [
+        running(f"p{m}", started_at=NOW - timedelta(minutes=m), phase="Pending", ready=False, ready_at=None)
+        for m in (1, 8, 11)
+    ]
+    found = recent(world(*pods), sample(), load.NOTHING, OWNERS, POLICY)
+    assert [(pod.uid, pod.started_at) for pod in found.pods] == [("uid-p1", None), ("uid-p8", None)]
+
+
 def test_a_load_that_is_stale_or_missing_keeps_nobody_for_ever():
     pods = tuple(running(f"p{m}", started_at=NOW - timedelta(minutes=m)) for m in (1, 9, 11, 60))
     for samples in ({}, sample(age=timedelta(hours=2))):

@@ -236,7 +236,7 @@ def recent(  # noqa: PLR0913 - all that it hangs on, by name
     """Pods on a node that do not run yet, or began within the window that its load was measured over.
 
     A node whose load is stale, or not known, is taken as measured as long ago as a load may be: what began before then
-    changes no score any more.
+    changes no score any more. Nor is a pod waited for longer that has a start and still does not run: its image may never come.
     """
     oldest = census.taken_at - policy.max_age - policy.window
     since = {node: max(oldest, sample.sampled_at - policy.window) for node, sample in samples.items()}
@@ -245,7 +245,7 @@ def recent(  # noqa: PLR0913 - all that it hangs on, by name
         for pod in census.pods
         if pod.node_name
         and pod.is_active
-        and (pod.started_at is None or pod.started_at > since.get(pod.node_name, oldest))
+        and (pod.started_at is None or pod.started_at > (since.get(pod.node_name, oldest) if _runs(pod) else oldest))
     ]
     left_out = max(0, len(young) - most)
     if left_out:
@@ -259,12 +259,17 @@ def recent(  # noqa: PLR0913 - all that it hangs on, by name
                 node=pod.node_name,
                 namespace=pod.namespace,
                 expected=expected.of(pod),
-                started_at=pod.started_at,
+                started_at=pod.started_at if _runs(pod) else None,
             )
             for pod in sorted(young, key=lambda pod: pod.uid)
         ),
         left_out,
     )
+
+
+def _runs(pod: PodFact) -> bool:
+    """A kubelet notes the start as soon as it has seen the pod, before it fetches images and volumes."""
+    return pod.phase != "Pending"
 
 
 def _age(pod: PodFact) -> tuple[bool, float, str]:
