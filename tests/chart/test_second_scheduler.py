@@ -20,6 +20,7 @@ def configuration(values):
     [
         ({"enabled": True}, ["--second", "spot-balancer"]),
         (MINE, ["--second", "balanced", "--weight", "2", "--timeout", "200ms"]),
+        ({"enabled": True, "name": "123"}, ["--second", "123"]),
     ],
 )
 @pytest.mark.parametrize("filters", [False, True])

@@ -6,10 +6,10 @@ apiVersion: kubescheduler.config.k8s.io/v1
 kind: KubeSchedulerConfiguration
 leaderElection:
   leaderElect: true
-  resourceName: {{ .Values.secondScheduler.name }}
+  resourceName: {{ .Values.secondScheduler.name | quote }}
   resourceNamespace: {{ .Release.Namespace }}
 profiles:
-  - schedulerName: {{ .Values.secondScheduler.name }}
+  - schedulerName: {{ .Values.secondScheduler.name | quote }}
 extenders:
   - urlPrefix: https://{{ $host }}:443/extender
     prioritizeVerb: prioritize
