@@ -23,7 +23,7 @@ def in_process(snapshot):
         candidate = candidates.candidate(msgspec.convert(pod, Pod), burst.REQUEST, snapshot)
         rows = ledger.table.rows_of(names, len(names))
         found = scoring.score(ledger.table, candidate, rows, now=NOW.timestamp())
-        ledger.place(candidate, found, now=0)
+        found = ledger.answer(candidate, found, now=0)
         return dict(zip(names, found.scores.tolist(), strict=True))
 
     return ask
