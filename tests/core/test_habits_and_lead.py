@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -123,3 +124,23 @@ def test_a_pod_bound_several_times_over_on_a_node_counts_each_time():
     table = nodetable.table(snapshot(node("a", 1.0), bound=[*bound, half, unknown]))
     assert table.mean[0].tolist() == pytest.approx([0.1 + 30.05])
     assert nodetable.table(snapshot(bound=[unknown])).names == []
+
+
+def test_a_load_from_the_future_is_none():
+    ahead = msgspec.structs.replace(node("a", 1.0).load, sampled_at=NOW + timedelta(hours=1))
+    table = nodetable.table(snapshot(msgspec.structs.replace(node("a", 1.0), load=ahead), node("b", 1.0)))
+    assert (table.until > 0).tolist() == [False, True]
+
+
+def test_a_namespace_that_is_not_ours_to_steer_takes_no_part_of_a_node():
+    busy = {"shop": Resources(6.0, 1e9), "kube-system": Resources(0.1, 1e8)}
+    load = msgspec.structs.replace(node("a", 6.1).load, namespaces=busy)
+    alone = msgspec.structs.replace(load, namespaces={"shop": busy["shop"]})
+    risks = [
+        scoring.risks(
+            nodetable.table(snapshot(msgspec.structs.replace(node("a", 6.1), load=one), node("b", 1.0))), pod(), rows
+        )[0]
+        for one in (load, alone)
+        for rows in (np.array([0], dtype=np.intp),)
+    ]
+    assert risks[0] == risks[1]

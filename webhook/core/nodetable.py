@@ -169,9 +169,10 @@ def _has_same_loads(before: Snapshot, snapshot: Snapshot) -> bool:
 
 
 def _weights(snapshot: Snapshot) -> dict[str, float]:
-    return {
-        name: found.weight for name, found in snapshot.namespaces.items() if found.weight and is_amount(found.weight)
-    }
+    """Namespaces that are not ours to steer weigh nothing: a DaemonSet on each node would take part of everybody's."""
+    told = {name: found.weight for name, found in snapshot.namespaces.items()}
+    kept = {name: weight for name, weight in told.items() if weight and is_amount(weight)}
+    return kept | dict.fromkeys(snapshot.meta.policy.excluded_namespaces, 0.0)
 
 
 def _bare(snapshot: Snapshot, base: Table | None) -> Generator[None, None, Table]:
@@ -187,7 +188,8 @@ def _bare(snapshot: Snapshot, base: Table | None) -> Generator[None, None, Table
         index, fragments = base.index, base.fragments
     made = yield from _columns(nodes, names, index, fragments, snapshot)
     yield
-    yield from _loads(made, nodes)
+    skew = snapshot.meta.policy.idle.max_clock_skew
+    yield from _loads(made, nodes, latest=snapshot.meta.captured_at + skew)
     return made
 
 
@@ -255,7 +257,8 @@ def fragment(name: str, score: int) -> bytes:
     return b'{"Host":%b,"Score":%d},' % (msgspec.json.encode(name), score)
 
 
-def _loads(made: Table, nodes: list[Node]) -> Iterator[None]:
+def _loads(made: Table, nodes: list[Node], *, latest: datetime) -> Iterator[None]:
+    """A load from beyond ``latest`` is told by a clock that is wrong, and would stay fresh for as long."""
     max_age = made.policy.max_age.total_seconds()
     used: dict[str, list[tuple[int, float, float]]] = {}
     has_room: list[bool] = (made.inverse > 0).min(axis=0).tolist() if nodes else []
@@ -263,6 +266,8 @@ def _loads(made: Table, nodes: list[Node]) -> Iterator[None]:
         yield
         load = node.load
         if load is None or not has_room[row] or not is_amount(load.cpu_cores, load.memory_bytes):
+            continue
+        if load.sampled_at > latest:
             continue
         made.sampled[row] = load.sampled_at.timestamp()
         measured = np.array((load.cpu_cores, load.memory_bytes)) * made.inverse[:, row]
