@@ -165,7 +165,8 @@ def _answers(url: str, authority: Path) -> bool:
 
 def _printed(port: int, authority: Path) -> Config:
     line = [sys.executable, "-m", "webhook", "scheduler-config", "--url", f"https://127.0.0.1:{port}"]
-    done = subprocess.run([*line, "--ca-file", str(authority)], check=True, capture_output=True, text=True, timeout=60)
+    flags = ["--server-name", "127.0.0.1", "--ca-file", str(authority)]
+    done = subprocess.run([*line, *flags], check=True, capture_output=True, text=True, timeout=60)
     config: Config = yaml.safe_load(done.stdout)
     return config
 

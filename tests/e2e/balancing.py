@@ -90,7 +90,8 @@ def printed_configuration(town: Town, *, second: str = "") -> dict[str, Any]:
     """
     authority = str(town.pair.ca_file)
     flags = ["--second", second, "-n", HOME, "--ca-path", authority] if second else ["--ca-file", authority]
-    done = town.command("scheduler-config", "--url", f"https://127.0.0.1:{town.server_port}", *flags)
+    address = ["--url", f"https://127.0.0.1:{town.server_port}", "--server-name", "127.0.0.1"]
+    done = town.command("scheduler-config", *address, *flags)
     config: dict[str, Any] = yaml.safe_load(done.stdout)
     return config | {"clientConnection": client(town), "leaderElection": {"leaderElect": False}}
 
