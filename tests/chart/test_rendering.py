@@ -180,8 +180,11 @@ def test_nothing_but_the_pair_differs_between_two_renderings():
         ({"webhook": {"failurePolicy": "Fail"}}, "failurePolicy"),
         ({"webhook": {"timeoutSeconds": 30}}, "timeoutSeconds"),
         ({"secondScheduler": {"weight": 13}}, "weight"),
-        ({"secondScheduler": {"name": "default-scheduler"}}, "name"),
-        ({"secondScheduler": {"httpTimeout": "5s"}}, "httpTimeout"),
+        (
+            {"secondScheduler": {"enabled": True, "name": "default-scheduler"}},
+            "secondScheduler.name must not be default-scheduler: that is the cluster's own",
+        ),
+        *(({"secondScheduler": {"httpTimeout": t}}, "httpTimeout") for t in ("9ms", "5001ms", "6s", "0s", "300", "1m")),
         (
             {
                 "secondScheduler": {"enabled": True},

@@ -65,6 +65,39 @@ def test_it_may_what_kubernetes_own_scheduler_may_and_hold_its_own_lease():
     assert rights(role) == {("coordination.k8s.io", "leases"): ("create", "get", "update")}
 
 
+@pytest.mark.parametrize("length", ["10ms", "300ms", "999ms", "1s", "4999ms", "5000ms", "5s"])
+def test_its_timeout_is_told_in_milliseconds_or_seconds(length):
+    (found,) = configuration({"secondScheduler": {"enabled": True, "httpTimeout": length}})["extenders"]
+    assert found["httpTimeout"] == length
+
+
+def test_it_keeps_off_spot_nodes_as_the_server_does():
+    specs = pod_specs(render({"secondScheduler": MINE}))
+    assert specs["scheduler"]["affinity"] == specs["server"]["affinity"]
+    avoided = specs["server"]["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    labels = yaml.safe_load((CHART / "values.yaml").read_text())["server"]["avoidNodeLabels"]
+    found = [wish["preference"]["matchExpressions"] for wish in avoided]
+    assert found == [[{"key": one["key"], "operator": "NotIn", "values": [one["value"]]}] for one in labels]
+    nowhere = pod_specs(render({"secondScheduler": MINE, "server": {"avoidNodeLabels": []}}))
+    assert not [name for name, spec in nowhere.items() if "affinity" in spec]
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ({}, True),
+        ({"secondScheduler": {"enabled": True, "replicas": 1}}, False),
+        ({"secondScheduler": {"enabled": False}}, False),
+        ({"podDisruptionBudget": {"enabled": False}}, False),
+        ({"podDisruptionBudget": {"maxUnavailable": 2}}, True),
+    ],
+)
+def test_a_drain_takes_one_of_its_pods_at_a_time(values, kept):
+    objects = render({"secondScheduler": MINE} | values)
+    budgets = [o for o in objects if o["kind"] == "PodDisruptionBudget" and o["metadata"]["name"].endswith("scheduler")]
+    assert [o["spec"]["maxUnavailable"] for o in budgets] == [1] * kept
+
+
 def test_without_rbac_it_is_given_no_right():
     objects = render({"secondScheduler": MINE, "rbac": {"create": False}})
     assert not [o for o in objects if o["kind"].endswith(("Role", "RoleBinding"))]

@@ -80,6 +80,20 @@ projected:
     - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
 {{- end }}
 
+{{/* The affinity that keeps off spot nodes; empty where no label of theirs is given. */}}
+{{- define "spot-balancer.avoidSpot" -}}
+{{- with .Values.server.avoidNodeLabels -}}
+nodeAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    {{- range . }}
+    - weight: 100
+      preference:
+        matchExpressions:
+          - {key: {{ .key }}, operator: NotIn, values: [{{ .value | quote }}]}
+    {{- end }}
+{{- end -}}
+{{- end }}
+
 {{/* Reading rights that sync and monitor share. */}}
 {{- define "spot-balancer.readRules" -}}
 - apiGroups: [""]

@@ -26,6 +26,22 @@ extenders:
     ignorable: true
 {{- end }}
 
+{{/* Schedulers that rules of the configuration name and this release does not run, with commas between. */}}
+{{- define "spot-balancer.strangeSchedulers" -}}
+{{- $names := list -}}
+{{- range $rule := get (tpl .Values.config . | fromYaml) "rules" | default list -}}
+{{- if kindIs "map" $rule -}}
+{{- with get $rule "schedulerName" -}}
+{{- $names = append $names (toString .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.secondScheduler.enabled -}}
+{{- $names = without $names .Values.secondScheduler.name -}}
+{{- end -}}
+{{- $names | uniq | sortAlpha | join ", " -}}
+{{- end }}
+
 {{/* "yes" where the configuration sets balance.filterAbove. */}}
 {{- define "spot-balancer.configFilters" -}}
 {{- $balance := get (tpl .Values.config . | fromYaml) "balance" -}}
