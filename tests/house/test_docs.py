@@ -63,6 +63,21 @@ def test_every_command_of_ours_is_there_with_its_options(name):
         assert {w.partition("=")[0] for w in rest if w.startswith("-")} <= options, f"{name}: {' '.join(words)}"
 
 
+def test_every_metric_and_reason_that_the_schedulers_page_tells_of_is_there():
+    from prometheus_client.parser import text_string_to_metric_families
+
+    from webhook.core.candidates import Neutral
+    from webhook.endpoints.extender import Outcome
+    from webhook.metrics import Metrics
+
+    text = page("docs/scheduler.md")
+    families = {f.name for f in text_string_to_metric_families(Metrics().render().decode())}
+    assert {name.removesuffix("_total") for name in re.findall(r"spot_balancer_\w+", text)} <= families
+    reasons = set(re.findall(r'reason="([\w-]+)"', text))
+    assert reasons
+    assert reasons <= {*Outcome, *Neutral}
+
+
 @pytest.mark.parametrize("path", tables.documents(), ids=lambda path: path.name)
 def test_generated_tables_are_up_to_date(path):
     assert tables.rewritten(path) == path.read_text(), "run `make docs`"
