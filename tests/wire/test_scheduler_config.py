@@ -9,6 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webhook.core import scoring
+from webhook.wire import scheduler_config
 from webhook.wire.scheduler_config import Extender, Second, service_url, stanza, whole
 
 PEM = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -59,6 +61,13 @@ def test_the_second_one_has_a_name_and_a_lease_of_its_own():
 
 def test_the_list_alone_is_the_same_list():
     assert yaml.safe_load(stanza(FIRST)) == {"extenders": yaml.safe_load(whole(FIRST))["extenders"]}
+
+
+@pytest.mark.parametrize(("weight", "in_all", "lead"), [(1, 100, 30), (3, 300, 90), (12, 1200, 360)])
+def test_what_a_weight_is_worth_is_told_in_points(weight, in_all, lead):
+    assert scheduler_config.LEAD == scoring.LEAD
+    told = stanza(Extender(url="https://h:443", ca_path="/ca.crt", weight=weight))
+    assert f"{in_all} points in all, at least {lead} of them between the node that leads" in told
 
 
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True) | st.sampled_from(["on", "null", "1e3"])

@@ -17,6 +17,8 @@ from webhook.core.model import Value
 PATH = "/extender"
 MOST_WEIGHT = 12
 """From here on the extender outdoes all of the default plugins together, and no taint or wish counts any more."""
+LEAD = 3
+"""By how much, of 10, the node that leads is scored above all others; a test holds it to what is answered."""
 _PLAIN = re.compile(r"[A-Za-z/][\w./:-]*[\w/]", re.ASCII)
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
@@ -123,8 +125,8 @@ def _stanza(extender: Extender) -> Iterator[str]:
 
 
 def _weight(weight: int) -> Iterator[str]:
-    yield f"    # Our best node gets 10 x {weight} x 10 = {weight * 100} points. Default spreading can take back up to 200, and a node"
-    yield "    # affinity of the owner's gives up to 200: from 3 on the load decides. Above 12 nothing else would count."
+    yield f"    # {weight * 100} points in all, at least {weight * LEAD * 10} of them between the node that leads and any other. Default"
+    yield "    # spreading and node affinity weigh up to 200 each, against that; see docs/balancing.md. At most 12."
     yield f"    weight: {weight}"
 
 
