@@ -8,6 +8,7 @@ wholly in its window, is added by the part that is missing::
 
 Where it is known what a node's pods use by habit, its load is the mean of what was measured and of that: a few minutes
 are chance, habits are no more than that, and the mean of both foretells the next hours better than either.
+It is long because a table and all that may be added to it must agree on every column.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
