@@ -11,7 +11,9 @@ import pytest
 from tests.loads import arguments, loaded_node, loaded_snapshot, scheduled_pod
 from tests.serverproc import ask, running_server
 from webhook.adapters.snapshots import DirectoryWriter
+from webhook.core.nodetable import TOP
 from webhook.core.policy import BalancePolicy, Mode, Policy
+from webhook.core.scoring import LEAD
 
 PRIORITIZE, FILTER = "/extender/prioritize", "/extender/filter"
 HEADERS = {"Content-Type": "application/json"}
@@ -26,7 +28,7 @@ def serve(tmp_path_factory):
     @contextlib.contextmanager
     def start(nodes, **fields):
         folder = tmp_path_factory.mktemp("schedulers")
-        DirectoryWriter(folder / "snapshot").write(loaded_snapshot(*nodes, **fields))
+        DirectoryWriter(folder / "snapshot").write(loaded_snapshot(*nodes, captured_at=datetime.now(UTC), **fields))
         server = running_server(folder, folder / "snapshot", extender=True)
         with server as running, contextlib.closing(running.session()) as connection:
             yield running, connection
@@ -64,9 +66,11 @@ def burst(connection, names, count):
 
 @pytest.mark.fault(59)
 @pytest.mark.parametrize("cpu", [0.95, 0.2])
-def test_where_all_nodes_are_alike_none_is_rejected_and_none_stands_out(serve, cpu):
+def test_where_all_nodes_are_alike_none_is_rejected_and_each_pod_is_led_to_another(serve, cpu):
     with serve(aged(MANY, lambda _: cpu), policy=FILTERING) as (server, connection):
-        assert scores(connection, MANY) == dict.fromkeys(MANY, 10)
+        answers = [scores(connection, MANY, scheduled_pod(f"web-{number}")) for number in range(3)]
+        assert all(Counter(found.values()) == {10: 1, TOP - LEAD: len(MANY) - 1} for found in answers)
+        assert len(set().union(*(best(found) for found in answers))) == 3
         assert server.post(FILTER, arguments(MANY)).json()["NodeNames"] == MANY
 
 
@@ -127,7 +131,7 @@ def test_thousands_of_names_are_answered_and_the_worker_lives(serve):
         before = server.worker_pid()
         for count in (5_000, 15_000):
             found = scores(connection, MANY[:count])
-            assert (len(found), set(found.values())) == (count, set(range(1, 11)))
+            assert (len(found), set(found.values())) == (count, {*range(1, TOP - LEAD + 1), TOP})
         assert server.worker_pid() == before
 
 
