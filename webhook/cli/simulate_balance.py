@@ -1,8 +1,11 @@
 """`spot-balancer simulate balance`: hours of new pods on simulated nodes, and how even the load becomes by whose rule."""
 
+import math
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
+from statistics import fmean
 
 import click
 import msgspec
@@ -13,6 +16,13 @@ from webhook.simulation.balance import POLICIES, Cell, Result, Summary, simulate
 from webhook.simulation.balance_world import Setting
 
 _USUAL = Setting()
+
+
+def _number(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    """A range alone lets nan pass, which is neither below nor above anything."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is no number from 0 to 1", ctx=ctx, param=param)
+    return value
 
 
 @click.command(
@@ -30,6 +40,7 @@ _USUAL = Setting()
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
+    callback=_number,
     help="How alike the pods of an owner are.",
 )
 @click.option("--nodes", type=click.IntRange(2, 1_000), default=_USUAL.nodes, show_default=True)
@@ -85,7 +96,7 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
     if output in STRUCTURED:
         print_structured(document, output)
     else:
-        click.echo("\n".join(_page(results)))
+        click.echo("\n".join(_page(results, pods, balance.max_age)))
     return 0
 
 
@@ -111,12 +122,16 @@ class _Progress:
             )
 
 
-def _page(results: Sequence[Result]) -> Iterable[str]:
+def _page(results: Sequence[Result], at_once: int, max_age: timedelta) -> Iterable[str]:
+    """``at_once`` is how many pods run at one time, about; ``max_age`` what the configuration says."""
     one = results[0]
     seeds = f"seed {one.seed}" if len(results) == 1 else f"{len(results)} seeds from {one.seed} on, means"
-    yield f"{one.nodes} nodes, {one.pods} pods in rollouts of {one.burst}, correlation {one.correlation:g}, {seeds}"
+    whole = f"{fmean(result.pods for result in results):.0f} pods over the whole run, about {at_once} at once"
+    yield f"{one.nodes} nodes, {whole}, in rollouts of {one.burst}, correlation {one.correlation:g}, {seeds}"
     off = "off by x 0.1 to x 10" if one.requests_off else "what is used"
-    yield f"metrics {one.staleness_minutes} min old, maxAge {one.max_age_minutes:g} min; requests {off}"
+    said = max_age.total_seconds() / 60
+    raised = f"{said:g} min" if one.max_age_minutes == said else f"raised from {said:g} to {one.max_age_minutes:g} min"
+    yield f"metrics {one.staleness_minutes} min old, maxAge {raised}; requests {off}"
     yield ""
     header = ("POLICY", "DEVIATION", "TO THE ORACLE", "NODE-MINUTES ABOVE 65 %", "P95", "HERD", "LEFT OUT")
     yield rows(header, [_line(summary) for summary in summed_up(results)])

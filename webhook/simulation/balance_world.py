@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from webhook.errors import InputError
+
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Whole = NDArray[np.int64]
@@ -43,6 +45,8 @@ _MEMORY_OFF = (1.0, 3.0)
 """Who asks for too little memory is killed for it, so nobody does for long."""
 _MOST_REQUESTED_CORES = 3.5
 """What still fits on the smallest node."""
+_MOST_POD_MINUTES = 100_000_000
+"""What a machine of 8 GB holds: each pod's use is drawn for each minute, some 50 bytes of it at once."""
 _SECONDS_BETWEEN = 0.02
 """Within a rollout: fifty pods a second, about what a scheduler binds."""
 
@@ -83,11 +87,12 @@ class World(NamedTuple):
 
 
 def world(setting: Setting, seed: int) -> World:
-    """Draw it."""
+    """Draw it. Raises InputError where no rollout falls into it, or more than a machine holds would."""
     rng = np.random.default_rng((seed, setting.burst))
     cores = rng.permuted(_sizes(setting.nodes))
     capacity = np.array([cores, cores * _MEMORY_PER_CORE])
     at, rollout = _arrivals(setting, rng)
+    _check(setting, len(at), seed)
     workloads = int(np.clip(setting.pods // setting.burst, 6, 90))
     order = np.concatenate([rng.permutation(workloads) for _ in range(int(rollout[-1]) // workloads + 1)])
     workload, minutes = order[rollout], RAMP + setting.minutes
@@ -112,6 +117,21 @@ def world(setting: Setting, seed: int) -> World:
         namespace=np.arange(workloads) % setting.namespaces,
         minutes=minutes,
     )
+
+
+def _check(setting: Setting, pods: int, seed: int) -> None:
+    hours, minutes = setting.minutes // 60, RAMP + setting.minutes
+    if not pods:
+        # With a burst of no more pods than run at once, the first rollout comes while the cluster fills.
+        raise InputError(
+            f"with seed {seed} no rollout of {setting.burst} pods begins within {hours} hours in which "
+            f"{setting.pods} pods run at once; give --burst {setting.pods} or less, or more --pods"
+        )
+    if pods * minutes > _MOST_POD_MINUTES:
+        raise InputError(
+            f"{pods} pods over {hours} hours are more than fits into memory ({_MOST_POD_MINUTES // 60:,} pod-hours); "
+            "give fewer --pods or --hours"
+        )
 
 
 def _sizes(nodes: int) -> Floats:
