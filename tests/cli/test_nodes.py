@@ -1,11 +1,13 @@
 """`nodes` on a captured file: every format, and the exit code stays 0."""
 
 import json
+from datetime import timedelta
 
 import pytest
 import yaml
 
 from tests import builders
+from tests.loads import loaded_node, loaded_snapshot
 from webhook.core.model import NodeLoad
 from webhook.core.nodereview import Code
 from webhook.wire.snapshot import encode_document
@@ -53,7 +55,7 @@ def test_structured_output_carries_schema_and_codes(cli, odd, output, read):
 @pytest.mark.parametrize(
     ("rate", "word"),
     [
-        (None, "load of 1 of 1 nodes is known, from cadvisor; no node's load is known"),
+        (None, "load of 1 of 1 nodes is known, from cadvisor; how many load series lead to a node is not known"),
         (0.5, "50 % of load series lead to a node, fewer than 90 %, so only the capacity type is scored"),
         (1.0, "load of 1 of 1 nodes is known, from cadvisor; 100 % of load series lead to a node"),
     ],
@@ -65,6 +67,16 @@ def test_how_far_load_is_known_is_told(cli, tmp_path, rate, word):
     file.write_bytes(encode_document(snapshot))
     assert word in cli("nodes", "--snapshot", str(file)).out
     assert json.loads(cli("nodes", "--snapshot", str(file), "-o", "json").out)["loadMatchRate"] == rate
+
+
+def test_a_load_older_than_max_age_is_told_apart(cli, tmp_path):
+    nodes = [loaded_node("a"), loaded_node("b", age=timedelta(hours=1)), loaded_node("c", None)]
+    file = tmp_path / "stale.json"
+    file.write_bytes(encode_document(loaded_snapshot(*nodes)))
+    page = cli("nodes", "--snapshot", str(file)).out
+    assert "load of 2 of 3 nodes is known, from test, 1 of them older than maxAge, which do not count;" in page
+    told = json.loads(cli("nodes", "--snapshot", str(file), "-o", "json").out)
+    assert (told["freshLoads"], told["staleLoads"]) == (1, 1)
 
 
 def test_a_file_that_is_none_is_one_sentence(cli, tmp_path):

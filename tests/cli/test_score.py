@@ -14,7 +14,7 @@ from tests.builders import NOW
 from tests.core.move_builders import make_census, make_pod_fact
 from tests.loads import BYTES, CORES, loaded_node
 from webhook.core.model import Bound, ControllerRef, Estimate, Namespace, PodUse, Resources
-from webhook.core.policy import Mode, Policy
+from webhook.core.policy import BalancePolicy, Mode, Policy
 from webhook.core.snapshot import Meta, Snapshot
 from webhook.wire.snapshot import encode_document
 
@@ -117,7 +117,7 @@ def test_only_the_nodes_named_are_compared_and_unknown_ones_are_told(cli, captur
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"rate": None}, "node load is not measured"),
+        ({"rate": None}, "how many load series lead to a node is not known"),
         (
             {"nodes": [loaded_node("a", None), loaded_node("b", None)]},
             "no node of its class has a fresh load; 2 node(s)",
@@ -127,6 +127,48 @@ def test_only_the_nodes_named_are_compared_and_unknown_ones_are_told(cli, captur
 def test_where_only_the_class_counts_it_says_why(cli, captured, changes, reason):
     page = cli("score", "shop/deploy/nginx-demo", "--snapshot", captured(**changes)).out
     assert f"only the class counts: {reason}" in page
+
+
+def test_the_leader_comes_first_and_no_other_is_answered_as_much(cli, captured):
+    found = told(cli("score", "shop/deploy/nginx-demo", "--snapshot", captured(), "-o", "json"))
+    answered = {one["name"]: one["answered"] for one in found["nodes"]}
+    assert found["nodes"][0]["name"] == found["likely"] == "regular-2"
+    assert answered == {"regular-2": 10, "regular-3": 5, "regular-4": 5, "regular-1": 3, "spot-1": 0}
+
+
+def test_whom_the_filter_keeps_away_is_marked_and_no_more_than_best_are_answered(cli, captured):
+    file = captured(policy=Policy(mode=Mode.INJECT, balance=BalancePolicy(filter_above=0.54, best=1)))
+    page = cli("score", "shop/deploy/nginx-demo", "--snapshot", file).out
+    assert "filterAbove 0.54, best 1" in page
+    assert next(line for line in page.splitlines() if line.startswith("regular-1 ")).endswith("too full")
+    found = told(cli("score", "shop/deploy/nginx-demo", "--snapshot", file, "-o", "json"))["nodes"]
+    assert [one["name"] for one in found if one["filtered"]] == ["regular-1"]
+    assert [one["name"] for one in found if one["answered"]] == ["regular-2"]
+
+
+def test_each_pod_to_come_draws_its_own_and_next_is_the_lowest_of_the_rest(cli, captured):
+    shares = {"a": 0.30, "b": 0.31, "c": 0.33, "d": 0.99}
+    file = captured(nodes=[loaded_node(name, share) for name, share in shares.items()], bound=[])
+    page = cli("score", "shop/deploy/nginx-demo", "--snapshot", file).out
+    assert "each pod draws one of 2 that are as good, to within noise" in page
+    assert "; next is c, " in page
+    assert "score 10" in page
+    assert "drawn by its UID among 2" in cli("score", "shop/nginx-demo-1", "--snapshot", file).out
+
+
+def test_a_page_ends_after_forty_nodes_and_json_does_not(cli, captured):
+    file = captured(nodes=[loaded_node(f"n-{number}") for number in range(45)], bound=[])
+    page = cli("score", "shop/deploy/nginx-demo", "--snapshot", file).out
+    assert "… and 5 more; --nodes names them" in page
+    assert sum(line.startswith("n-") and "fresh" in line for line in page.splitlines()) == 40
+    assert len(told(cli("score", "shop/deploy/nginx-demo", "--snapshot", file, "-o", "json"))["nodes"]) == 45
+
+
+@pytest.mark.parametrize("words", [("score", "shop/deploy/a"), ("explain", "shop/deploy/a"), ("nodes",)])
+def test_without_a_cluster_the_error_names_snapshot(cli, tmp_path, words):
+    outcome = cli(*words, "--kubeconfig", str(tmp_path / "gone"))
+    assert outcome.code == 3
+    assert "--snapshot reads a captured file" in outcome.err
 
 
 def test_who_is_not_scored_is_told_why(cli, captured):

@@ -20,7 +20,7 @@ from webhook.configuration.readers import FaultError, duration
 from webhook.core.book import Control
 from webhook.core.model import WorkloadKey
 from webhook.core.snapshot import Snapshot
-from webhook.errors import InputError
+from webhook.errors import ClusterUnavailable, InputError
 from webhook.ports import ControlBook, VerdictBook
 
 if TYPE_CHECKING:
@@ -160,6 +160,20 @@ def capture_cluster(access: Access, configuration: Configuration, *, with_census
         usage=usage,
         keeps_census=with_census,
     )
+
+
+def given_snapshot(
+    file: Path | None, access: Access, config_file: Path | None, *, with_census: bool = False
+) -> Snapshot:
+    """Of ``--snapshot``, or of the cluster. Raises InputError, SnapshotError, ClusterError."""
+    if file is not None:
+        return read_snapshot(file, config_file=config_file)
+    configuration = read_configuration(config_file)
+    try:
+        return capture_cluster(access, configuration, with_census=with_census)
+    except (InputError, ClusterUnavailable) as exc:
+        hint = "--snapshot reads a captured file instead of a cluster, such as examples/demo.snapshot.json"
+        raise type(exc)(f"{exc}\n{hint}") from exc
 
 
 def open_book(access: Access) -> VerdictBook:

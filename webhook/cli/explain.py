@@ -10,16 +10,14 @@ import msgspec
 from webhook.cli import render, score
 from webhook.cli.common import (
     Access,
-    capture_cluster,
     cluster_options,
     config_option,
     find_key,
+    given_snapshot,
     is_colourful,
     output_option,
     print_structured,
     printable,
-    read_configuration,
-    read_snapshot,
     rows,
 )
 from webhook.core import candidates, consent, fairness, rules, scoreview, spotpool
@@ -90,10 +88,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     workload: str, snapshot_file: Path | None, config_file: Path | None, output: str, color: str, access: Access
 ) -> None:
     """Say why a workload is where it is, and what its next pod would get."""
-    if snapshot_file is not None:
-        snapshot = read_snapshot(snapshot_file, config_file=config_file)
-    else:
-        snapshot = capture_cluster(access, read_configuration(config_file), with_census=True)
+    snapshot = given_snapshot(snapshot_file, access, config_file, with_census=True)
     found = find(workload, snapshot)
     explanation, rehearsal = explain(found, snapshot)
     if output in ("json", "yaml"):
@@ -166,7 +161,7 @@ def balanced(workload: Workload, snapshot: Snapshot) -> str | None:
     if snapshot.meta.load_match_rate is None or not names:
         return None
     found = candidates.candidate(*score.next_pod(workload, snapshot), snapshot)
-    return None if isinstance(found, candidates.Neutral) else scoreview.view(snapshot, found, names).why
+    return None if isinstance(found, candidates.Neutral) else scoreview.view(snapshot, found, names, has_uid=False).why
 
 
 def as_text(explanation: Explanation, rehearsal: Rehearsal, *, colour: bool) -> list[str]:

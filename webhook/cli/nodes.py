@@ -8,14 +8,12 @@ import click
 from webhook.cli.common import (
     STRUCTURED,
     Access,
-    capture_cluster,
     cluster_options,
     config_option,
+    given_snapshot,
     output_option,
     print_structured,
     printable,
-    read_configuration,
-    read_snapshot,
     rows,
 )
 from webhook.core import nodereview
@@ -34,6 +32,8 @@ class Answer(Value, frozen=True, omit_defaults=False):
     captured_at: datetime
     source: str
     load_match_rate: float | None
+    fresh_loads: int
+    stale_loads: int
     scored_by_type_alone: str
     nodes: tuple[NodeView, ...]
     findings: tuple[Finding, ...]
@@ -54,19 +54,19 @@ def command(snapshot_file: Path | None, config_file: Path | None, output: str, a
 
     Findings are information and leave the exit code at 0. A snapshot is read with the configuration it was made with.
     """
-    if snapshot_file is not None:
-        snapshot = read_snapshot(snapshot_file, config_file=config_file)
-    else:
-        snapshot = capture_cluster(access, read_configuration(config_file))
+    snapshot = given_snapshot(snapshot_file, access, config_file)
     found = nodereview.review(snapshot)
     if output in STRUCTURED:
         meta = snapshot.meta
+        loads = sum(node.load is not None for node in snapshot.nodes.values())
         answer = Answer(
             schema_version=1,
             captured_at=meta.captured_at,
             source=meta.source,
             load_match_rate=meta.load_match_rate,
-            scored_by_type_alone=why_blind(meta.load_match_rate),
+            fresh_loads=_fresh(snapshot),
+            stale_loads=loads - _fresh(snapshot),
+            scored_by_type_alone=why_blind(meta.load_match_rate, has_load=loads > 0),
             nodes=found.nodes,
             findings=found.findings,
         )
@@ -92,8 +92,17 @@ def _load(snapshot: Snapshot) -> str:
     told = [node.load for node in snapshot.nodes.values() if node.load is not None]
     sources = ", ".join(sorted({load.source for load in told}))
     known = f"load of {len(told)} of {len(snapshot.nodes)} nodes is known" + (f", from {sources}" if told else "")
+    if old := len(told) - _fresh(snapshot):
+        known += f", {old} of them older than maxAge, which do not count"
     rate = snapshot.meta.load_match_rate
-    return f"{known}; {why_blind(rate) or f'{int((rate or 0) * 100)} % of load series lead to a node'}"
+    blind = why_blind(rate, has_load=bool(told))
+    return f"{known}; {blind or f'{int((rate or 0) * 100)} % of load series lead to a node'}"
+
+
+def _fresh(snapshot: Snapshot) -> int:
+    meta = snapshot.meta
+    since = meta.captured_at - meta.policy.balance.max_age
+    return sum(node.load is not None and node.load.sampled_at >= since for node in snapshot.nodes.values())
 
 
 def _cells(node: NodeView, *, wide: bool) -> tuple[str, ...]:

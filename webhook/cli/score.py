@@ -11,15 +11,13 @@ import yaml
 from webhook.cli.common import (
     STRUCTURED,
     Access,
-    capture_cluster,
     cluster_options,
     config_option,
     find_key,
+    given_snapshot,
     output_option,
     print_structured,
     printable,
-    read_configuration,
-    read_snapshot,
     rows,
 )
 from webhook.core import candidates, scoreview
@@ -48,8 +46,10 @@ from webhook.core.snapshot import Snapshot
 from webhook.errors import InputError
 from webhook.wire import pod_needs
 
-HEADER = ("NODE", "CLASS", "SCORE", "RISK", "CPU", "MEMORY", "IN FLIGHT", "POD", "BEYOND ITS PART", "LOAD")
+HEADER = ("NODE", "CLASS", "SCORE", "ANSWER", "RISK", "CPU", "MEMORY", "IN FLIGHT", "POD", "BEYOND ITS PART", "LOAD")
 WIDE = (*HEADER, "HABIT", "AGE", "SOURCE")
+_MOST_ROWS = 40
+"""More is nobody's page; the best come first."""
 _FILES = (".yaml", ".yml", ".json")
 _LEFT_ALONE = {
     Neutral.PAUSED: "`pause` holds scoring",
@@ -97,15 +97,12 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     The pod is one of the capture, the next of a workload, or a Pod in a YAML or JSON file. The scheduler asks about
     the nodes that passed its own filters; which those are is not known here, so give --nodes to compare as it did.
     """
-    if snapshot_file is not None:
-        snapshot = read_snapshot(snapshot_file, config_file=config_file)
-    else:
-        snapshot = capture_cluster(access, read_configuration(config_file), with_census=True)
-    candidate = candidate_of(pod, snapshot)
+    snapshot = given_snapshot(snapshot_file, access, config_file, with_census=True)
+    candidate, has_uid = candidate_of(pod, snapshot)
     if isinstance(candidate, Neutral):
         click.echo(f"{printable(pod)} is not scored: {_LEFT_ALONE[candidate]}. All nodes are equal.")
         return
-    found = scoreview.view(snapshot, candidate, chosen(only, snapshot))
+    found = scoreview.view(snapshot, candidate, chosen(only, snapshot), has_uid=has_uid)
     if output in STRUCTURED:
         meta = snapshot.meta
         balance = meta.policy.balance
@@ -115,8 +112,8 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     click.echo("\n".join(as_text(printable(pod), found, snapshot, wide=output == "wide")))
 
 
-def candidate_of(text: str, snapshot: Snapshot) -> Candidate | Neutral:
-    """Whom to score for. Raises InputError that says what was looked for and what would do."""
+def candidate_of(text: str, snapshot: Snapshot) -> tuple[Candidate | Neutral, bool]:
+    """Whom to score for, and whether it has a UID to draw by. Raises InputError that says what was looked for and what would do."""
     if text.endswith(_FILES):
         pod, requests = from_file(Path(text))
     elif text.count("/") == 1:
@@ -124,7 +121,7 @@ def candidate_of(text: str, snapshot: Snapshot) -> Candidate | Neutral:
     else:
         workload = snapshot.workloads[find_key(text, snapshot.workloads, where="this snapshot")]
         pod, requests = next_pod(workload, snapshot)
-    return candidates.candidate(pod, requests, snapshot)
+    return candidates.candidate(pod, requests, snapshot), bool(pod.metadata.uid)
 
 
 def next_pod(workload: Workload, snapshot: Snapshot) -> tuple[Pod, Resources]:
@@ -224,7 +221,8 @@ def as_text(pod: str, found: ScoreView, snapshot: Snapshot, *, wide: bool) -> li
     """The page that people read."""
     meta = snapshot.meta
     policy = meta.policy.balance
-    table = [_cells(one, wide=wide) for one in found.nodes]
+    table = [_cells(one, wide=wide) for one in found.nodes[:_MOST_ROWS]]
+    more = len(found.nodes) - len(table)
     return [
         f"pod        {pod}, wants {found.wants} nodes",
         f"expected   {expected(found.expected)}",
@@ -232,6 +230,7 @@ def as_text(pod: str, found: ScoreView, snapshot: Snapshot, *, wide: bool) -> li
         f"as of      {meta.captured_at:%Y-%m-%d %H:%M:%S}Z; {_rules(policy)}",
         "",
         rows(WIDE if wide else HEADER, table),
+        *([f"… and {more} more; --nodes names them"] if more else []),
         "",
         f"{printable(found.why)}.",
         *([f"A scheduler is answered {TOP} for it, and {TOP - LEAD} at most for the others."] if found.likely else []),
@@ -241,7 +240,10 @@ def as_text(pod: str, found: ScoreView, snapshot: Snapshot, *, wide: bool) -> li
 
 
 def _rules(policy: BalancePolicy) -> str:
-    return f"risk factor {policy.risk_factor:g}, fairness {policy.fairness:g}, noise {policy.noise:g}"
+    told = f"risk factor {policy.risk_factor:g}, fairness {policy.fairness:g}, noise {policy.noise:g}"
+    if policy.filter_above is not None:
+        told += f", filterAbove {policy.filter_above:g}"
+    return told if policy.best is None else f"{told}, best {policy.best}"
 
 
 def expected(found: Expectation) -> str:
@@ -258,13 +260,14 @@ def _cells(one: NodeScore, *, wide: bool) -> tuple[str, ...]:
         one.name,
         one.capacity_type or "-",
         str(one.score),
+        str(one.answered),
         "-" if one.risk is None else f"{one.risk:.0%}",
         _swing(one.cpu),
         _swing(one.memory),
         _pair(one, "in_flight"),
         _pair(one, "expected"),
         _pair(one, "excess"),
-        one.freshness.value,
+        "too full" if one.filtered else one.freshness.value,
     )
     if not wide:
         return cells

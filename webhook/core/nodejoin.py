@@ -58,12 +58,17 @@ def match_rate(sources: Iterable[tuple[int, int]]) -> float | None:
     return 0.0 if any(count for count, _ in counted) else None
 
 
-def why_blind(rate: float | None) -> str:
+def why_blind(rate: float | None, *, has_load: bool = False) -> str:
     """Why nodes are scored by their capacity type alone; empty where their load counts."""
+    reason = blindness(rate, has_load=has_load)
+    return f"{reason}, so only the capacity type is scored" if reason else ""
+
+
+def blindness(rate: float | None, *, has_load: bool) -> str:
+    """Why no load counts, in a clause; empty where it does. ``has_load`` is whether there is one of any node."""
     if rate is None:
-        return "no node's load is known, so only the capacity type is scored"
+        return "how many load series lead to a node is not known" if has_load else "no node's load is known"
     if rate < LEAST_MATCHED:
         # Never rounded up to what would suffice.
-        told = f"{int(rate * 100)} % of load series lead to a node, fewer than {LEAST_MATCHED * 100:.0f} %"
-        return f"{told}, so only the capacity type is scored"
+        return f"{int(rate * 100)} % of load series lead to a node, fewer than {LEAST_MATCHED * 100:.0f} %"
     return ""

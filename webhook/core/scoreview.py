@@ -11,10 +11,10 @@ import numpy as np
 
 from webhook.core import nodetable, scoring
 from webhook.core.expectation import Expectation
-from webhook.core.ledger import likely
+from webhook.core.ledger import draws, likely
 from webhook.core.model import CapacityType, NodeLoad, Value
-from webhook.core.nodejoin import LEAST_MATCHED
-from webhook.core.nodetable import CPU, MEMORY, TOP, Floats, Table
+from webhook.core.nodejoin import blindness
+from webhook.core.nodetable import CPU, MEMORY, TOP, Floats, Rows, Table
 from webhook.core.scoring import Candidate, Parts, Scores
 from webhook.core.snapshot import Snapshot
 
@@ -45,11 +45,16 @@ class Use(Value, frozen=True, omit_defaults=False):
 
 
 class NodeScore(Value, frozen=True, omit_defaults=False):
-    """One row. ``risk`` is None where the load did not count; ``cpu`` and ``memory`` where there is none to show."""
+    """One row. ``risk`` is None where the load did not count; ``cpu`` and ``memory`` where there is none to show.
+
+    ``answered`` is what a scheduler is told. What is ``filtered`` it never asks a score of: both are 0, the risk None.
+    """
 
     name: str
     capacity_type: CapacityType | None
     score: int
+    answered: int
+    filtered: bool
     risk: float | None
     freshness: Freshness
     age_seconds: float | None
@@ -59,7 +64,7 @@ class NodeScore(Value, frozen=True, omit_defaults=False):
 
 
 class ScoreView(Value, frozen=True, omit_defaults=False):
-    """Nodes, the best first. ``likely`` is the best's name, drawn by the pod's UID among equals; empty if none is better."""
+    """Nodes, the one that leads first. ``likely`` is its name, drawn by the pod's UID among equals; empty if none leads."""
 
     wants: CapacityType
     namespace: str
@@ -70,51 +75,77 @@ class ScoreView(Value, frozen=True, omit_defaults=False):
     why: str
 
 
-def view(snapshot: Snapshot, candidate: Candidate, names: Sequence[str]) -> ScoreView:
-    """Score nodes for a pod, as of the snapshot's own moment. ``names`` holds no name twice, and at least one."""
+def view(snapshot: Snapshot, candidate: Candidate, names: Sequence[str], *, has_uid: bool = True) -> ScoreView:
+    """Score nodes for a pod, as of the snapshot's own moment. ``names`` holds no name twice, and at least one.
+
+    Without ``has_uid`` the candidate stands for pods that are still to come, and the draw among equals for one of them.
+    """
     table, now = nodetable.table(snapshot), snapshot.meta.captured_at.timestamp()
     rows = table.rows_of(names, len(names))
-    found = scoring.score(table, candidate, rows, now=now)
-    made = [
-        _node(snapshot, table, candidate, name, (score, risk))
-        for name, score, risk in zip(names, found.scores.tolist(), found.risk.tolist(), strict=True)
-    ]
+    full = scoring.too_full(table, rows, now=now)
+    # As the scheduler asks: the filter first, and scores of those alone that it left.
+    found = scoring.score(table, candidate, rows[~full], now=now)
     row = likely(table, candidate.uid, found)
+    scores, answered = np.zeros(len(rows), dtype=np.int32), np.zeros(len(rows), dtype=np.int32)
+    risk = np.full(len(rows), np.nan)
+    scores[~full], risk[~full] = found.scores, found.risk
+    answered[~full] = _answered(table, candidate, scoring.led(found, row))
+    told = zip(scores.tolist(), answered.tolist(), full.tolist(), risk.tolist(), strict=True)
+    made = [_node(snapshot, table, candidate, name, one) for name, one in zip(names, told, strict=True)]
     return ScoreView(
         wants=candidate.wants,
         namespace=candidate.namespace,
         weight=table.weight.get(candidate.namespace, 1.0),
         expected=candidate.expected,
-        nodes=tuple(sorted(made, key=lambda one: (-one.score, 9.0 if one.risk is None else one.risk, one.name))),
+        nodes=tuple(sorted(made, key=_place)),
         likely="" if row is None else table.names[row],
-        why=why(table, candidate, found, now=now),
+        why=_why(snapshot, candidate, found, has_uid=has_uid),
     )
 
 
-def why(table: Table, candidate: Candidate, found: Scores, *, now: float) -> str:
+def _place(one: NodeScore) -> tuple[int, int, bool, float, str]:
+    return -one.answered, -one.score, one.filtered, 9.0 if one.risk is None else one.risk, one.name
+
+
+def _answered(table: Table, candidate: Candidate, told: Scores) -> Rows:
+    """By candidate; 0 for all that ``best`` leaves out of the answer."""
+    best, scores = table.policy.best, told.scores
+    if best is None or np.count_nonzero(scores) <= best:
+        return scores
+    drawn = draws(table, candidate.uid, told.rows) if table.names else np.zeros(len(scores))
+    kept = np.lexsort((drawn, scores))[-best:]
+    return np.where(np.isin(np.arange(len(scores)), kept), scores, 0).astype(np.int32)
+
+
+def _why(snapshot: Snapshot, candidate: Candidate, found: Scores, *, has_uid: bool) -> str:
     """A sentence: who wins, and against whom."""
-    if not len(found.best):
-        return _class_only(table, found)
+    table, now = nodetable.table(snapshot), snapshot.meta.captured_at.timestamp()
     row = likely(table, candidate.uid, found)
-    assert row is not None
-    best = [table.names[other] for other in found.rows[found.best].tolist()]
-    told = f"{table.names[row]} wins: the pod would leave it at a risk of {_risk(table, candidate, row, now)}"
-    if len(best) > 1:
-        told += f"; drawn by its UID among {len(best)} that are as good, to within noise"
-    second = np.where(found.scores == TOP, np.nan, found.risk)
-    if np.isnan(second).all():
+    if row is None:
+        return _class_only(snapshot, found)
+    name, equal = table.names[row], len(found.best)
+    risk = f"the pod would leave it at a risk of {_risk(table, candidate, row, now)}"
+    alike = f"{equal} that are as good, to within noise"
+    if equal == 1:
+        told = f"{name} wins: {risk}"
+    elif has_uid:
+        told = f"{name} wins: {risk}; drawn by its UID among {alike}"
+    else:
+        told = f"each pod draws one of {alike}, one of them {name}: {risk}"
+    others = found.risk.copy()
+    others[found.best] = np.nan
+    if np.isnan(others).all():
         return told
-    place = int(np.nanargmin(second))
-    next_row = int(found.rows[place])
-    return f"{told}; next is {table.names[next_row]}, {_risk(table, candidate, next_row, now)}, score {found.scores[place]}"
+    place = int(np.nanargmin(others))
+    second = int(found.rows[place])
+    return f"{told}; next is {table.names[second]}, {_risk(table, candidate, second, now)}, score {found.scores[place]}"
 
 
-def _class_only(table: Table, found: Scores) -> str:
+def _class_only(snapshot: Snapshot, found: Scores) -> str:
     if not (found.rows >= 0).any():
         return "none of these nodes is known, so all are equal"
-    reason = "no node of its class has a fresh load"
-    if table.is_blind:
-        reason = f"node load is not measured, or less than {LEAST_MATCHED:.0%} of its series lead to a node"
+    has_load = any(node.load is not None for node in snapshot.nodes.values())
+    reason = blindness(snapshot.meta.load_match_rate, has_load=has_load) or "no node of its class has a fresh load"
     equal = int(np.count_nonzero(found.scores == TOP))
     return f"only the class counts: {reason}; {equal} node(s) are as good, and what else the scheduler weighs decides"
 
@@ -131,9 +162,12 @@ def _worse(table: Table, made: Parts) -> int:
     return int(np.argmax(risks))
 
 
-def _node(snapshot: Snapshot, table: Table, candidate: Candidate, name: str, scored: tuple[int, float]) -> NodeScore:
+def _node(
+    snapshot: Snapshot, table: Table, candidate: Candidate, name: str, scored: tuple[int, int, bool, float]
+) -> NodeScore:
     node, row = snapshot.nodes.get(name), table.index[name]
-    load, now, (score, risk) = node.load if node else None, snapshot.meta.captured_at, scored
+    load, now = node.load if node else None, snapshot.meta.captured_at
+    score, answered, filtered, risk = scored
     freshness = Freshness.UNKNOWN if node is None else Freshness.NONE
     cpu = memory = None
     if load is not None and table.until[row] > -np.inf:
@@ -146,6 +180,8 @@ def _node(snapshot: Snapshot, table: Table, candidate: Candidate, name: str, sco
         name=name,
         capacity_type=node.capacity_type if node else None,
         score=score,
+        answered=answered,
+        filtered=filtered,
         risk=None if np.isnan(risk) else risk,
         freshness=freshness,
         age_seconds=(now - load.sampled_at).total_seconds() if load else None,
