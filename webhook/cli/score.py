@@ -20,6 +20,7 @@ from webhook.cli.common import (
     printable,
     rows,
 )
+from webhook.cli.podfile import read_amounts
 from webhook.core import candidates, scoreview
 from webhook.core.candidates import Neutral
 from webhook.core.census import PodFact
@@ -195,6 +196,7 @@ def from_file(file: Path) -> tuple[Pod, Resources]:
         told = f"a {printable(str(kind)[:40])}" if kind else "no object"
         raise InputError(f"{printable(str(file))}: holds {told}; give a Pod, or a workload as NAMESPACE/KIND/NAME")
     try:
+        read_amounts(raw, str(file))
         pod = msgspec.convert(raw, Pod)
         requests = pod_needs.requests(msgspec.convert(raw, _Asking).spec)
     except (msgspec.ValidationError, ValueError) as exc:
