@@ -13,9 +13,13 @@ from tests import builders
 from tests.builders import NOW
 from tests.core.move_builders import make_census, make_pod_fact
 from tests.loads import BYTES, CORES, loaded_node
+from webhook.cli import score
+from webhook.core import candidates, nodetable, scoreview, scoring
+from webhook.core.ledger import likely
 from webhook.core.model import Bound, ControllerRef, Estimate, Namespace, PodUse, Resources
 from webhook.core.policy import BalancePolicy, Mode, Policy
 from webhook.core.snapshot import Meta, Snapshot
+from webhook.wire import extender
 from webhook.wire.snapshot import encode_document
 
 FORMATS = ("table", "wide", "json", "yaml")
@@ -158,6 +162,19 @@ def test_whom_the_filter_keeps_away_is_marked_and_no_more_than_best_are_answered
     found = told(cli("score", "shop/deploy/nginx-demo", "--snapshot", file, "-o", "json"))["nodes"]
     assert [one["name"] for one in found if one["filtered"]] == ["regular-1"]
     assert [one["name"] for one in found if one["answered"]] == ["regular-2"]
+
+
+@pytest.mark.parametrize("best", [None, 1, 3, 6])
+def test_the_answers_are_those_of_the_wire(best):
+    nodes = [loaded_node(f"n-{number}", 0.2 + 0.001 * (number % 3)) for number in range(8)]
+    snapshot = shop(nodes=nodes, bound=[], policy=Policy(mode=Mode.INJECT, balance=BalancePolicy(best=best)))
+    candidate = candidates.candidate(*score.from_fact(snapshot.census.pods[0]), snapshot)
+    table, names = nodetable.table(snapshot), [node.name for node in nodes]
+    found = scoring.score(table, candidate, table.rows_of(names, len(names)), now=NOW.timestamp())
+    scores = scoring.led(found, likely(table, candidate.uid, found))
+    sent = json.loads(extender.priorities(table, names, scores, uid=candidate.uid, best=best))
+    shown = scoreview.view(snapshot, candidate, names).nodes
+    assert {one.name: one.answered for one in shown if one.answered} == {one["Host"]: one["Score"] for one in sent}
 
 
 def test_each_pod_to_come_draws_its_own_and_next_is_the_lowest_of_the_rest(cli, captured):

@@ -173,7 +173,7 @@ def given_snapshot(
         return capture_cluster(access, configuration, with_census=with_census)
     except (InputError, ClusterUnavailable) as exc:
         hint = "--snapshot reads a captured file instead of a cluster, such as examples/demo.snapshot.json"
-        raise type(exc)(f"{exc}\n{hint}") from exc
+        raise type(exc)(f"{exc}; {hint}") from exc
 
 
 def open_book(access: Access) -> VerdictBook:

@@ -155,7 +155,7 @@ def _world(snapshot: Snapshot) -> dict[str, Any]:
         "readyNodes": sum(n.ready for n in nodes),
         "nodesWithLoad": sum(n.load is not None for n in nodes),
         "loadMatchRate": meta.load_match_rate,
-        "scoredByTypeAlone": why_blind(meta.load_match_rate),
+        "scoredByTypeAlone": why_blind(meta.load_match_rate, has_load=any(n.load is not None for n in nodes)),
         "podsNotMeasuredYet": len(snapshot.bound),
         "podsNotMeasuredLeftOut": meta.bound_left_out,
     }

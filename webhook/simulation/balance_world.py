@@ -45,8 +45,8 @@ _MEMORY_OFF = (1.0, 3.0)
 """Who asks for too little memory is killed for it, so nobody does for long."""
 _MOST_REQUESTED_CORES = 3.5
 """What still fits on the smallest node."""
-_MOST_POD_MINUTES = 100_000_000
-"""What a machine of 8 GB holds: each pod's use is drawn for each minute, some 50 bytes of it at once."""
+_MOST_POD_MINUTES = 80_000_000
+"""What a machine of 8 GB holds: each pod's use is drawn for each minute, some 70 bytes of it at once."""
 _SECONDS_BETWEEN = 0.02
 """Within a rollout: fifty pods a second, about what a scheduler binds."""
 
