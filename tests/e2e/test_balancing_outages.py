@@ -1,6 +1,6 @@
 """While nobody measures: no herd runs to the node that was emptiest last, and in the end the scheduler decides as ever."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -8,6 +8,7 @@ from tests.e2e import balancing
 from tests.e2e.town import SHOP, SPOT, Town
 from tests.parts import manifests
 from tests.parts.processes import wait_for
+from webhook.adapters import snapshots
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -42,6 +43,12 @@ def known_for(town: Town, age: timedelta) -> None:
     balancing.await_policy(town, max_age=age)
 
 
+def youngest(town: Town) -> timedelta:
+    """The age of the load that was measured last."""
+    nodes = snapshots.load(town.snapshots).nodes.values()
+    return datetime.now(UTC) - max(node.load.sampled_at for node in nodes if node.load)
+
+
 def test_two_hundred_at_once_do_not_herd_to_the_node_that_was_emptiest(town: Town, capsys):
     known_for(town, timedelta(hours=1))
     ours, answers = balancing.asked(town, lambda: crowd(town, "crowd", CROWD))
@@ -60,6 +67,7 @@ def test_once_loads_are_stale_nodes_of_one_class_are_chosen_as_without_us(town: 
     for number, node in enumerate(full):
         town.plane.apply(manifests.pod(f"filler-{number}", namespace=SHOP, cpu="10", memory="10Gi", nodeName=node))
     known_for(town, timedelta(seconds=10))
+    wait_for(lambda: youngest(town) > timedelta(seconds=11), 60, "loads to grow stale")
     ours, answers = balancing.asked(town, lambda: crowd(town, "ours", 100))
     balancing.end_job(town, "ours")
     town.plane.delete("Node", "spot-1")

@@ -114,8 +114,8 @@ def test_a_second_scheduler_with_the_charts_rights_serves_its_own_pods_alone(pla
     kubeconfig = str(plane.kubeconfig_for(token))
     assert run(["scheduler-config", *given, "--scheduler-kubeconfig", kubeconfig, "--timeout", "5s"]) == 0
     printed = capsys.readouterr().out
-    plane.apply(manifests.pod("of-nobody"))
     start(plane, printed)
+    plane.apply(manifests.pod("of-nobody"))
     plane.apply(manifests.pod("of-the-second", schedulerName="balanced"))
     assert node_of(plane, "of-the-second") == BEST
     assert plane.get("Lease", "balanced", namespace=HOME)["spec"]["holderIdentity"]
