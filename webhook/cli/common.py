@@ -78,6 +78,21 @@ config_option = click.option(
     "--config", "config_file", type=click.Path(path_type=Path), help="Configuration file, YAML. [default: all defaults]"
 )
 
+snapshot_option = click.option(
+    "--snapshot",
+    "snapshot_file",
+    type=click.Path(path_type=Path),
+    help="A captured file or sync's directory, instead of a cluster.",
+)
+
+
+def write_json(path: Path, document: object) -> None:
+    """Indented, as a file of its own. Raises InputError with the path in it."""
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    except OSError as exc:
+        raise InputError(f"{path}: cannot be written ({exc.strerror})") from exc
+
 
 def output_option() -> Callable[[Command], Command]:
     """``-o``, with the same formats everywhere; ``wide`` is ``table`` where there is nothing more to tell."""

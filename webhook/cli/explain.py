@@ -19,6 +19,7 @@ from webhook.cli.common import (
     print_structured,
     printable,
     rows,
+    snapshot_option,
 )
 from webhook.core import candidates, consent, fairness, rules, scoreview, spotpool
 from webhook.core.model import BatchRun, Memory, Signal, Value, Workload, WorkloadKey
@@ -74,12 +75,7 @@ class Explanation(Value, frozen=True, omit_defaults=False):
     epilog="Example: spot-balancer explain shop/deployment/nginx-demo --snapshot examples/demo.snapshot.json",
 )
 @click.argument("workload", metavar="NAMESPACE/KIND/NAME")
-@click.option(
-    "--snapshot",
-    "snapshot_file",
-    type=click.Path(path_type=Path),
-    help="A captured file or sync's directory, instead of a cluster.",
-)
+@snapshot_option
 @config_option
 @cluster_options
 @output_option()

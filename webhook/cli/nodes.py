@@ -15,6 +15,7 @@ from webhook.cli.common import (
     print_structured,
     printable,
     rows,
+    snapshot_option,
 )
 from webhook.core import nodereview
 from webhook.core.model import Value
@@ -40,12 +41,7 @@ class Answer(Value, frozen=True, omit_defaults=False):
 
 
 @click.command("nodes", epilog="Example: spot-balancer nodes --snapshot examples/demo.snapshot.json")
-@click.option(
-    "--snapshot",
-    "snapshot_file",
-    type=click.Path(path_type=Path),
-    help="A captured file or sync's directory, instead of a cluster.",
-)
+@snapshot_option
 @config_option
 @cluster_options
 @output_option()

@@ -19,6 +19,7 @@ from webhook.cli.common import (
     print_structured,
     printable,
     rows,
+    snapshot_option,
 )
 from webhook.cli.podfile import read_amounts
 from webhook.core import candidates, scoreview
@@ -81,12 +82,7 @@ class _Asking(Value, frozen=True):
 )
 @click.argument("pod", metavar="NAMESPACE/POD|NAMESPACE/KIND/NAME|FILE")
 @click.option("--nodes", "only", help="Score these alone, by name with commas between. [default: all that take pods]")
-@click.option(
-    "--snapshot",
-    "snapshot_file",
-    type=click.Path(path_type=Path),
-    help="A captured file or sync's directory, instead of a cluster.",
-)
+@snapshot_option
 @config_option
 @cluster_options
 @output_option()

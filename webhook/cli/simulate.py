@@ -18,6 +18,7 @@ from webhook.cli.common import (
     print_structured,
     read_configuration,
     rows,
+    write_json,
 )
 from webhook.core.policy import Policy
 from webhook.core.rules import every_signal
@@ -101,7 +102,7 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
         results.append(simulate(scenario, policy, number, progress=_Progress(number)))
     document = {"schemaVersion": 1, "results": [msgspec.to_builtins(result) for result in results]}
     if json_file is not None:
-        _write(json_file, document)
+        write_json(json_file, document)
     if output in STRUCTURED:
         print_structured(document, output)
     else:
@@ -124,13 +125,6 @@ def _traced(trace: Path, policy: Policy) -> tuple[Track, ...]:
     gaps = f"; {found.gap_minutes} minute(s) of pods have no value and count as unknown" if found.gap_minutes else ""
     click.echo(f"{trace}: {found.lines} lines, {len(found.tracks)} workloads{gaps}", err=True)
     return found.tracks
-
-
-def _write(path: Path, document: object) -> None:
-    try:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
-    except OSError as exc:
-        raise InputError(f"{path}: cannot be written ({exc.strerror})") from exc
 
 
 class _Progress:

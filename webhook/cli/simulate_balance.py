@@ -10,8 +10,15 @@ from statistics import fmean
 import click
 import msgspec
 
-from webhook.cli.common import STRUCTURED, config_option, output_option, print_structured, read_configuration, rows
-from webhook.errors import InputError
+from webhook.cli.common import (
+    STRUCTURED,
+    config_option,
+    output_option,
+    print_structured,
+    read_configuration,
+    rows,
+    write_json,
+)
 from webhook.simulation.balance import POLICIES, Cell, Result, Summary, simulate, summed_up
 from webhook.simulation.balance_world import Setting
 
@@ -92,19 +99,12 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
     ]
     document = {"schemaVersion": 1, "results": [msgspec.to_builtins(result) for result in results]}
     if json_file is not None:
-        _write(json_file, document)
+        write_json(json_file, document)
     if output in STRUCTURED:
         print_structured(document, output)
     else:
         click.echo("\n".join(_page(results, pods, balance.max_age)))
     return 0
-
-
-def _write(path: Path, document: object) -> None:
-    try:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
-    except OSError as exc:
-        raise InputError(f"{path}: cannot be written ({exc.strerror})") from exc
 
 
 class _Progress:
