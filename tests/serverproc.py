@@ -106,6 +106,10 @@ class Server:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return int(children[0]) if children else 0
 
+    def resident_bytes(self) -> int:
+        """Of the process that answers."""
+        return int(Path(f"/proc/{self.worker_pid()}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def stop(self) -> int:
         """End it by SIGTERM; return its exit code."""
         if self.process.poll() is None:

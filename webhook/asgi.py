@@ -1,6 +1,6 @@
 """The server's front door: builds the app and what it looks at, and carries requests to it.
 
-Flask is called inline, in the event loop: no handler blocks, and a thread would cost more than the answer. Bodies are
+Most requests for a pod are answered by their connection; what is here carries all others, and those. Flask is called inline, in the event loop: no handler blocks, and a thread would cost more than the answer. Bodies are
 counted as they are read, against the cap of their path; what is over is dropped, so that memory stays flat.
 """
 
@@ -26,6 +26,7 @@ from webhook.settings import ServerSettings
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+Headers = list[tuple[str, str]]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -45,7 +46,7 @@ def build(settings: ServerSettings) -> "Server":
     metrics.watch_count("snapshot_swaps", "Snapshots taken up.", lambda: snapshots.swaps)
     metrics.watch_count("snapshot_faults", "Snapshots refused.", snapshots.faults.total)
     app = create_app(settings, snapshots, metrics)
-    return Server(HotRoutes(app, metrics), snapshots, metrics, limits=body_limits(app))
+    return Server(app, snapshots, metrics, hot=HotRoutes(app, metrics), limits=body_limits(app))
 
 
 def _prepare(settings: ServerSettings) -> Callable[[Snapshot, Snapshot | None], Iterable[None]]:
@@ -63,12 +64,13 @@ def clock() -> datetime:
 
 
 class Server:
-    """An ASGI application around a WSGI one."""
+    """An ASGI application around a WSGI one. ``hot`` is what a connection may answer by itself."""
 
     def __init__(
-        self, wsgi: "WSGIApplication", snapshots: Follower, metrics: Metrics, *, limits: dict[str, int]
+        self, wsgi: "WSGIApplication", snapshots: Follower, metrics: Metrics, *, hot: HotRoutes, limits: dict[str, int]
     ) -> None:
         self.metrics = metrics
+        self.hot = hot
         self._wsgi = wsgi
         self._snapshots = snapshots
         self._limits = limits
@@ -100,16 +102,15 @@ class Server:
         body = await _read(receive, declared=_declared_length(scope), limit=limit)
         if isinstance(body, Reply):
             self.metrics.refused.labels(str(body.status)).inc()
-            await _send(send, body.status, _reply_headers(body), body.body)
+            await _send(send, body.status, body.headers, body.body)
         elif body is not None:
             await self._call(scope, body, send)
 
     async def _call(self, scope: Message, body: bytes, send: Send) -> None:
-        started: list[tuple[int, list[tuple[bytes, bytes]]]] = []
+        started: list[tuple[int, Headers]] = []
 
-        def start_response(status: str, headers: list[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:
-            encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-            started[:] = [(int(status[:3]), encoded)]
+        def start_response(status: str, headers: Headers, _: object = None) -> Callable[[bytes], object]:
+            started[:] = [(int(status[:3]), headers)]
             return lambda _: None
 
         try:
@@ -119,7 +120,7 @@ class Server:
         except Exception as error:  # noqa: BLE001 - the last resort; endpoints raise nothing
             _log.error("a request failed", extra={"error": type(error).__name__, "path": scope["path"]})
             reply = refusal(500)
-            status, headers, answer = reply.status, _reply_headers(reply), reply.body
+            status, headers, answer = reply.status, reply.headers, reply.body
         await _send(send, status, headers, answer)
 
 
@@ -194,10 +195,7 @@ def _joined(content: Iterable[bytes]) -> bytes:
             close()
 
 
-def _reply_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
-    return [(b"content-type", reply.content_type.encode()), (b"content-length", str(len(reply.body)).encode())]
-
-
-async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
     await send({"type": "http.response.body", "body": body})

@@ -23,7 +23,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from webhook import asgi, gunicorn_conf, logs
 from webhook.adapters import key_pair
-from webhook.endpoints import refusal
+from webhook.connection import Connection
 from webhook.settings import ServerSettings
 
 _log = logging.getLogger(__name__)
@@ -188,106 +188,6 @@ class Worker(ASGIWorker):  # type: ignore[misc]
             self.count_dropped("transport")
             return
         _log.error("event loop", extra={"error": type(error).__name__, "what": context.get("message", "")})
-
-
-_PIECE_BYTES = 32 * 1024
-"""Half of what the parser keeps of a next request that came with the end of this one."""
-
-
-class Connection(ASGIProtocol):  # type: ignore[misc]
-    """One connection with a deadline for headers and one for bodies, both from the first byte they wait for."""
-
-    def __init__(self, worker: Worker) -> None:
-        super().__init__(worker)
-        self.has_asked = False
-        """Whether it ever sent a whole request."""
-        self._held = b""
-        self._phase = ""
-        self._deadline: asyncio.TimerHandle | None = None
-
-    @property
-    def is_idle(self) -> bool:
-        """Between requests, or before the first."""
-        return self._current_request is None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the deadline for the first headers."""
-        super().connection_made(transport)
-        self.worker.admit(self)
-        self._enter("headers")
-
-    def data_received(self, data: bytes) -> None:
-        """Feed the parser, and see what is still to come."""
-        self._held += data
-        self._feed()
-
-    def _feed(self) -> None:
-        """Give the parser what it can take: nothing of the next request before this one is answered.
-
-        It would keep 64 KiB of it and then close the connection without an answer, which a caller meets that sends a
-        large review the moment it has read the last answer.
-        """
-        while self._held and not self._is_answering and not self._closed:
-            piece, self._held = self._held[:_PIECE_BYTES], self._held[_PIECE_BYTES:]
-            super().data_received(piece)
-            self._note_phase()
-        if self._is_answering:
-            self._pause_reading()
-
-    @property
-    def _is_answering(self) -> bool:
-        receiver = self._body_receiver
-        # gunicorn offers no other sign that a body has come to its end.
-        return self._current_request is not None and (receiver is None or receiver._complete)  # noqa: SLF001
-
-    def _note_phase(self) -> None:
-        if self._is_answering:
-            self.has_asked = True
-            self._enter("")
-        else:
-            self._enter("headers" if self._current_request is None else "body")
-
-    def _maybe_resume_reading(self) -> None:
-        if not self._is_answering:
-            super()._maybe_resume_reading()
-
-    def _resume_reading(self) -> None:
-        """Called when a request is answered, just before the parser is made ready for the next."""
-        super()._resume_reading()
-        if self._held:
-            self.worker.loop.call_soon(self._feed)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
-        self._enter("")
-        self.worker.connections.pop(self, None)
-        super().connection_lost(exc)
-
-    def drop(self, cause: str) -> None:
-        """Close without an answer."""
-        self.worker.count_dropped(cause)
-        self.transport.abort()
-
-    def _enter(self, phase: str) -> None:
-        """A phase keeps the deadline it began with, however slowly its bytes come."""
-        if phase == self._phase:
-            return
-        self._phase = phase
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        if phase:
-            settings: ServerSettings = self.worker.settings
-            seconds = settings.header_seconds if phase == "headers" else settings.body_seconds
-            self._deadline = self.worker.loop.call_later(seconds, self.drop, phase)
-
-    def _send_error_response(self, status: int, message: str, extra_headers: object = ()) -> None:
-        """As JSON of constant bytes: gunicorn's own text quotes the request."""
-        del message, extra_headers
-        body = refusal(status).body
-        head = f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
-        self.worker.asgi.metrics.refused.labels(str(status)).inc()
-        self._safe_write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
 
 
 def _signature(settings: ServerSettings) -> tuple[int, ...]:

@@ -1,4 +1,5 @@
 import pytest
+from flask import Response
 from werkzeug.test import Client
 
 from tests.builders import NOW, idle_shop_snapshot
@@ -29,10 +30,23 @@ class House:
         self.settings = ServerSettings(snapshot=tmp_path, tls_dir=tmp_path, **switches)
         self.app = create_app(self.settings, self.snapshots, self.metrics)
         self.flask = self.app.test_client()
-        self.hot = Client(HotRoutes(self.app, self.metrics))
+        self.hot = Client(beside(self.app, HotRoutes(self.app, self.metrics)))
 
     def sample(self, name, **labels):
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def beside(app, hot):
+    """WSGI that does as a connection does: what was posted to a hot route is answered without Flask."""
+
+    def answer(environ, start_response):
+        route = hot.find(environ["PATH_INFO"].encode("latin-1")) if environ["REQUEST_METHOD"] == "POST" else None
+        if route is None:
+            return app(environ, start_response)
+        reply = hot.answer(route, environ.get("CONTENT_TYPE", ""), environ["wsgi.input"].read())
+        return Response(reply.body, reply.status, reply.headers)(environ, start_response)
+
+    return answer
 
 
 @pytest.fixture(scope="module")

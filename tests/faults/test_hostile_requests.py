@@ -4,7 +4,6 @@ import contextlib
 import json
 import socket
 import ssl
-from pathlib import Path
 
 import pytest
 
@@ -140,7 +139,7 @@ def test_the_cap_counts_bytes(server):
 
 @pytest.mark.fault(9)
 def test_a_chunked_body_has_the_same_cap_and_leaves_memory_flat(server):
-    before = resident_bytes(server)
+    before = server.resident_bytes()
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
     over = server.send(head("Transfer-Encoding: chunked", "Connection: close") + chunk * 56 + b"0\r\n\r\n")
     assert status_of(over) == 413
@@ -148,7 +147,7 @@ def test_a_chunked_body_has_the_same_cap_and_leaves_memory_flat(server):
         link.sendall(head("Transfer-Encoding: chunked"))
         for _ in range(100):
             link.sendall(chunk * 10)
-    assert resident_bytes(server) - before < 30 * MIB
+    assert server.resident_bytes() - before < 30 * MIB
 
 
 @pytest.mark.fault(9)
@@ -227,11 +226,6 @@ def test_refusals_show_in_the_metrics(server):
     wait_until(
         lambda: server.metric('spot_balancer_refused_requests_total{code="415"}') > before, "the refusal to be counted"
     )
-
-
-def resident_bytes(server) -> int:
-    pages = int(Path(f"/proc/{server.worker_pid()}/statm").read_text().split()[1])
-    return pages * 4096
 
 
 def test_a_large_review_right_behind_another_is_answered_too(server):

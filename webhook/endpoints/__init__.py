@@ -18,6 +18,12 @@ class Reply(NamedTuple):
     allow: str = ""
     """The Allow header of a 405."""
 
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """What goes before the body."""
+        headers = [("Content-Type", self.content_type), ("Content-Length", str(len(self.body)))]
+        return [*headers, ("Allow", self.allow)] if self.allow else headers
+
 
 Handler = Callable[[bytes], Reply]
 
