@@ -67,6 +67,8 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         self._deadline: asyncio.TimerHandle | None = None
         self._direct: Direct | None = None
         self._next: asyncio.Handle | None = None
+        self._body_bytes = 0
+        self._is_dropped = False
 
     @property
     def is_idle(self) -> bool:
@@ -132,6 +134,8 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
 
     def _resume_reading(self) -> None:
         """Called when a request is answered, just before the parser is made ready for the next."""
+        if self._is_answering:
+            self._give_back()
         super()._resume_reading()
         if self._held:
             self._feed_soon()
@@ -141,6 +145,19 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         super().resume_writing()
         if not self._must_wait:
             self._resume_reading()
+
+    # --- what bodies take
+
+    def _on_body(self, chunk: bytes) -> None:
+        super()._on_body(chunk)
+        self._body_bytes += len(chunk)
+        self.worker.bodies_bytes += len(chunk)
+        if self.worker.bodies_bytes > self.worker.settings.max_bodies_bytes:
+            self.drop("memory")
+
+    def _give_back(self) -> None:
+        self.worker.bodies_bytes -= self._body_bytes
+        self._body_bytes = 0
 
     # --- the direct way
 
@@ -170,7 +187,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         return Direct(route, content_type.decode("latin-1"), length)
 
     def _feed_callback_parser(self, data: bytes) -> bool:
-        is_open = bool(super()._feed_callback_parser(data))
+        is_open = bool(super()._feed_callback_parser(data)) and not self._is_dropped
         if is_open and self._direct is not None and self._is_answering:
             self._answer(self._direct)
         elif is_open:
@@ -188,6 +205,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         if parser.remaining_truncated:
             self._close_transport()
             return
+        self._give_back()
         rest = parser.remaining()
         parser.reset()
         self._direct = self._current_request = self._body_receiver = None
@@ -201,11 +219,15 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._enter("")
+        self._give_back()
         self.worker.connections.pop(self, None)
         super().connection_lost(exc)
 
     def drop(self, cause: str) -> None:
-        """Close without an answer."""
+        """Close without an answer; what is still parsed of it goes nowhere."""
+        if self._is_dropped:
+            return
+        self._is_dropped = self._closed = True
         self.worker.count_dropped(cause)
         self.transport.abort()
 

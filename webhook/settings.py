@@ -39,6 +39,8 @@ class ServerSettings:
     """Whether schedulers are answered; without it their paths do not exist."""
     max_extender_bytes: int = 8 * MEBIBYTE
     """The names of 15,000 nodes, however long, beside the largest pod; or some 800 nodes whole, at ten kilobytes each."""
+    max_bodies_bytes: int = 64 * MEBIBYTE
+    """Of all bodies that are under way together; a burst of reviews is far below, and a pod's limit of memory far above."""
     max_connections: int = 1000
     keepalive_seconds: int = 120
     """Above the 90 s after which Go closes idle connections, so that the caller closes first and no POST is lost."""
@@ -72,6 +74,8 @@ def _faults(settings: ServerSettings) -> Iterator[str]:
     for name in counts:
         if getattr(settings, name) < 1:
             yield f"{name}: {getattr(settings, name)}; expected 1 or more"
+    if settings.max_bodies_bytes < max(settings.max_review_bytes, settings.max_extender_bytes):
+        yield f"max_bodies_bytes: {settings.max_bodies_bytes}; expected no less than max_review_bytes and max_extender_bytes"
     for name in ("snapshot_poll_seconds", "tls_poll_seconds", "handshake_seconds", "header_seconds", "body_seconds"):
         if getattr(settings, name) <= 0:
             yield f"{name}: {getattr(settings, name)}; expected more than 0"

@@ -90,6 +90,8 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.settings: ServerSettings = self.app.settings
         self.connections: dict[Connection, None] = {}
+        self.bodies_bytes = 0
+        """Of all requests whose answers are not made yet."""
 
     def _setup_event_loop(self) -> None:
         self.loop = uvloop.new_event_loop()

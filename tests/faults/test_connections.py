@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.builders import idle_shop_snapshot, make_pod, make_review
-from tests.serverproc import ask, read_all, running_server
+from tests.serverproc import ask, read_all, running_server, wait_until
 
 BODY = json.dumps(make_review(make_pod())).encode()
 LARGE_POD = make_pod()
@@ -182,3 +182,34 @@ def test_a_caller_that_leaves_in_the_middle_of_a_body_leaves_nothing_behind(serv
     log = server.log.read_text()
     assert "event loop" not in log
     assert "Error" not in log
+
+
+@pytest.mark.fault(9)
+def test_bodies_that_come_in_at_the_same_time_share_one_bound(tmp_path):
+    """Whoever goes beyond it loses the connection; who asks in full, and whoever comes when it is over, is served."""
+    mib = 2**20
+    announced = [
+        request(b" " * (3 * mib))[:-mib],
+        request(b"200000\r\n" + b" " * (2 * mib), JSON, "Transfer-Encoding: chunked"),
+    ]
+    with running_server(tmp_path, idle_shop_snapshot(), max_bodies_bytes=9 * mib, body_seconds=4.0) as server:
+        before = server.resident_bytes()
+        links = []
+        for turn in range(12):
+            links.append(server.connect())
+            with contextlib.suppress(OSError):
+                links[-1].sendall(announced[turn % 2])
+        wait_until(
+            lambda: server.metric('spot_balancer_dropped_connections_total{cause="memory"}') >= 7, "the bound to be met"
+        )
+        assert server.post("/mutate", BODY).status == 200
+        assert server.resident_bytes() - before < 40 * mib
+        for link in links:
+            assert b"HTTP/1.1 200" not in read_all(link)
+            link.close()
+        assert server.post("/mutate", LARGE).status == 200
+        assert server.metric('spot_balancer_dropped_connections_total{cause="memory"}') <= 8
+        assert server.post("/mutate", b" " * (3 * mib)).status == 400
+        for _ in range(5):
+            assert server.send(chunked(LARGE.replace(b"xx", b"yy")) + request(b"{}", JSON, "Connection: close"))
+        assert server.metric('spot_balancer_dropped_connections_total{cause="memory"}') <= 8

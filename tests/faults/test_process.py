@@ -76,7 +76,7 @@ def test_a_renewed_pair_is_served_and_a_broken_one_is_not(tmp_path):
     with running_server(tmp_path, idle_shop_snapshot(), tls_poll_seconds=0.05) as server:
         first = serial(server)
         (server.tls_dir / "tls.crt").write_bytes(b"garbage")
-        wait_until(lambda: server.metric("spot_balancer_certificate_faults_total") == 1, "the fault to be counted")
+        wait_until(lambda: server.metric("spot_balancer_certificate_faults_total") >= 1, "the fault to be counted")
         assert serial(server) == first
         session = server.session()
         ask(session, "GET", "/healthz")
