@@ -19,7 +19,7 @@ from webhook.settings import ServerSettings
     "--snapshot",
     type=click.Path(path_type=Path),
     required=True,
-    help="A captured file, whose capturedAt is its now, or the directory that sync keeps.",
+    help="A captured file, whose capturedAt is its now, or the directory that sync keeps; waits for what sync writes there.",
 )
 @click.option(
     "--bind", default="127.0.0.1:8443", show_default=True, metavar="HOST:PORT", help="Port 0 lets the kernel choose."
@@ -53,9 +53,13 @@ def command(snapshot: Path, bind: str, tls_dir: Path | None, log_level: str, *, 
 
 
 def _check(snapshot: Path, tls_dir: Path | None) -> None:
-    """What no waiting mends. A file is whole from the start; a directory may still be filled."""
-    if not snapshot.exists() and (snapshot.suffix == ".json" or not snapshot.parent.exists()):
-        raise InputError(f"{snapshot} is not there; capture one with `spot-balancer snapshot --output-file {snapshot}`")
+    """What no waiting mends. A file is whole from the start; a directory that is there may still be filled."""
+    if not snapshot.exists():
+        raise click.BadParameter(
+            f"{snapshot} is not there; capture a file with `spot-balancer snapshot --output-file {snapshot}`, "
+            f"or let `spot-balancer sync --snapshot-dir {snapshot}` make the directory first",
+            param_hint="--snapshot",
+        )
     if snapshot.is_file():
         read_snapshot(snapshot)
     if tls_dir is not None and tls_dir.exists() and not tls_dir.is_dir():
