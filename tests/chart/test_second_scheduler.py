@@ -38,6 +38,24 @@ def test_its_configuration_is_the_one_that_the_program_prints(values, options, f
     assert configuration({"config": text, "secondScheduler": values}) == yaml.safe_load(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    ("said", "filters"),
+    [
+        ("balance: {filterAbove: 90%}", True),
+        ("balance: {filterAbove: 0.9}", True),
+        ("balance: {filterAbove: null}", False),
+        ("balance: {filterAbove: }", False),
+        ("balance: {filterAbove: off}", False),
+        ("balance: {filterAbove: ''}", False),
+        ("balance: {window: 10m}", False),
+        ("balance: null", False),
+    ],
+)
+def test_the_filter_is_asked_only_where_a_limit_is_said(said, filters):
+    (found,) = configuration({"config": said, "secondScheduler": MINE})["extenders"]
+    assert ("filterVerb" in found) is filters
+
+
 def test_it_finds_the_configuration_and_the_ca_where_they_are_mounted():
     objects = render({"secondScheduler": MINE})
     container, spec = containers(objects)["scheduler"], pod_specs(objects)["scheduler"]

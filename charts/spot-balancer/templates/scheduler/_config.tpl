@@ -42,8 +42,8 @@ extenders:
 {{- $names | uniq | sortAlpha | join ", " -}}
 {{- end }}
 
-{{/* "yes" where the configuration sets balance.filterAbove. */}}
+{{/* "yes" where the configuration sets balance.filterAbove: null and off set nothing, and a filter without a limit is a call for nothing. */}}
 {{- define "spot-balancer.configFilters" -}}
 {{- $balance := get (tpl .Values.config . | fromYaml) "balance" -}}
-{{- if and (kindIs "map" $balance) (hasKey $balance "filterAbove") }}yes{{ end -}}
+{{- if kindIs "map" $balance }}{{ with get $balance "filterAbove" }}yes{{ end }}{{ end -}}
 {{- end }}
