@@ -48,6 +48,23 @@ def test_a_node_is_told_with_mean_and_deviation_of_both():
     assert (sample.source, sample.sampled_at) == ("cadvisor", NOW)
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "span"),
+    [(AT - 90, AT - 10, 80.0), (AT - 400, AT - 10, 290.0), (AT - 10, AT - 10, 0.0), (AT, AT - 10, 0.0)],
+    ids=["came within the window", "was there before", "one sample", "clocks apart"],
+)
+def test_a_mean_of_memory_tells_how_far_back_its_samples_go(first, last, span):
+    told = answers(rootSince=one(BY_NODE, first), cadvisorTime=one(BY_NODE, last))
+    (sample,) = nodes_of(told, begins=NOW - timedelta(minutes=5)).nodes
+    assert sample.memory_span_seconds == span
+
+
+@pytest.mark.parametrize("told", [answers(), answers(exporterSince=one(BY_ADDRESS, AT))])
+def test_where_nobody_tells_how_far_back_samples_go_the_node_is_known_all_the_same(told):
+    (sample,) = nodes_of(told, begins=NOW - timedelta(minutes=5)).nodes
+    assert sample.memory_span_seconds is None
+
+
 @pytest.mark.parametrize("name", [name for name in NODES if name.endswith(("Cpu", "Memory"))])
 def test_every_mean_is_over_the_window_that_pods_in_flight_are_held_against(name):
     assert "$loadWindow" in NODES[name].text
@@ -67,7 +84,9 @@ def test_a_source_that_lacks_one_figure_of_a_node_does_not_tell_of_it(name):
     assert sample.source == "cadvisor"
 
 
-@pytest.mark.parametrize("name", [name for name in answers() if name.startswith(("root", "cadvisor"))])
+@pytest.mark.parametrize(
+    "name", ["cadvisorTime", *(name for name in answers() if name.startswith("root") and name != "rootSince")]
+)
 def test_without_a_figure_there_is_no_load_and_never_a_zero(name):
     assert nodes_of(answers(**{name: Vector((), 1)})).nodes == ()
 
@@ -116,7 +135,7 @@ def nodes_and_root(nodes, told, containers=None):
 
 
 @pytest.mark.parametrize(
-    ("nodes", "told", "count"), [(1, 1, 12), (2, 1, 16), (10, 9, 12), (10, 8, 16)], ids=["all", "half", "most", "few"]
+    ("nodes", "told", "count"), [(1, 1, 14), (2, 1, 19), (10, 9, 14), (10, 8, 19)], ids=["all", "half", "most", "few"]
 )
 def test_the_sums_of_containers_are_asked_for_only_where_many_nodes_are_not_known_without_them(nodes, told, count):
     names = [f"n{number}" for number in range(nodes)]

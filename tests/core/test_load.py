@@ -178,7 +178,7 @@ def test_who_is_kept_is_who_a_part_is_missing_of(age, sampled):
     measured_at = sample(age=timedelta(seconds=sampled))
     found = recent(world(running("a", started_at=began)), measured_at, load.NOTHING, OWNERS, POLICY)
     sampled_at = np.array([measured_at["n1"].sampled_at.timestamp()])
-    (part,) = missing_parts([began], sampled_at, POLICY.window)
+    (part,) = missing_parts([began], sampled_at, np.array([POLICY.window.total_seconds()]))
     assert bool(found.pods) == (part > 1e-9)
 
 

@@ -389,7 +389,7 @@ def test_a_table_laid_on_another_s_ground_is_the_same(before, after):
 def test_the_part_that_a_window_misses_of_a_pod_shrinks_with_its_age(started, part):
     window = Policy().balance.window
     began = None if started is None else at(started)
-    assert missing_parts([began], np.array([TIME]), window) == pytest.approx([part])
+    assert missing_parts([began], np.array([TIME]), np.array([window.total_seconds()])) == pytest.approx([part])
 
 
 def test_half_of_a_pod_that_started_in_the_middle_of_the_window_is_added():

@@ -72,12 +72,13 @@ class Prometheus:
         at = decode_time(self._transport.query("time()").body)
         queries = node_queries(policy.idle, self._dialect, policy.balance)
         answers = self._ask({name: text for name, text in queries.items() if name not in _LAST}, at)
-        found = nodes_of(answers)
+        begins = at - policy.balance.window
+        found = nodes_of(answers, begins=begins)
         told, names = {sample.node for sample in found.nodes}, known_nodes(answers["nodes"].rows).names
         if told and len(told.intersection(names)) >= LEAST_TOLD * len(names):
             return found
         try:
-            return nodes_of(answers | self._ask({name: queries[name] for name in _LAST}, at))
+            return nodes_of(answers | self._ask({name: queries[name] for name in _LAST}, at), begins=begins)
         except UsageUnavailable:
             if told:
                 return found
@@ -190,13 +191,14 @@ of pods."""
 _FIGURES = ("Cpu", "Memory", "CpuSpread", "MemorySpread")
 LEAST_TOLD = 0.9
 """Of the nodes, how many must be known so that the others may stay unknown, which is scored as the middle of all."""
-_LAST = tuple(f"containers{figure}" for figure in _FIGURES)
+_LAST = tuple(f"containers{figure}" for figure in (*_FIGURES, "Since"))
 
 
-def nodes_of(answers: Mapping[str, Vector]) -> NodeUsage:
+def nodes_of(answers: Mapping[str, Vector], *, begins: datetime | None = None) -> NodeUsage:
     """Join each source's series to nodes, and take each node from the best source that knows all figures of it.
 
-    Sources that were not asked are left out.
+    Sources that were not asked are left out. ``begins`` is where the window of the means does: what an answer tells of
+    before is not in them.
     """
     known = known_nodes(answers["nodes"].rows)
     samples: dict[str, NodeSample] = {}
@@ -205,17 +207,19 @@ def nodes_of(answers: Mapping[str, Vector]) -> NodeUsage:
         if f"{prefix}Cpu" not in answers:
             continue
         figures = [_by_node(answers[f"{prefix}{figure}"], known) for figure in _FIGURES]
-        times = _by_node(answers[time], known)
+        times, since = _by_node(answers[time], known), _by_node(answers[f"{prefix}Since"], known, min)
         series = len(answers[f"{prefix}Cpu"].rows)
         counts.append((series, series - figures[0].pop("", (0, 0.0))[0]))
         for node in set(times).intersection(*figures) - samples.keys():
             sampled_at = instant(times[node][1])
             if node and sampled_at:
-                samples[node] = _sample(node, source, sampled_at, [table[node][1] for table in figures])
+                first = max(since[node][1], begins.timestamp() if begins else 0.0) if node in since else None
+                span = None if first is None else max(0.0, round(times[node][1] - first, 3))
+                samples[node] = _sample(node, source, sampled_at, [table[node][1] for table in figures], span)
     return NodeUsage(nodes=tuple(samples[n] for n in sorted(samples)), match_rate=match_rate(counts))
 
 
-def _sample(node: str, source: str, sampled_at: datetime, figures: list[float]) -> NodeSample:
+def _sample(node: str, source: str, sampled_at: datetime, figures: list[float], span: float | None) -> NodeSample:
     cpu, memory, cpu_deviation, memory_deviation = figures
     return NodeSample(
         node=node,
@@ -225,14 +229,17 @@ def _sample(node: str, source: str, sampled_at: datetime, figures: list[float]) 
         source=source,
         cpu_deviation_cores=cpu_deviation,
         memory_deviation_bytes=memory_deviation,
+        memory_span_seconds=span,
     )
 
 
-def _by_node(answer: Vector, known: KnownNodes) -> dict[str, tuple[int, float]]:
-    """(rows, largest value) by node; under "" those that lead to none."""
+def _by_node(
+    answer: Vector, known: KnownNodes, choose: Callable[[float, float], float] = max
+) -> dict[str, tuple[int, float]]:
+    """(rows, the largest value or what ``choose`` takes) by node; under "" those that lead to none."""
     found: dict[str, tuple[int, float]] = {}
     for labels, value in answer.rows:
         node, _ = node_of(labels, known)
-        rows, largest = found.get(node, (0, 0.0))
-        found[node] = (rows + 1, max(largest, value))
+        rows, chosen = found.get(node, (0, value))
+        found[node] = (rows + 1, choose(chosen, value))
     return found

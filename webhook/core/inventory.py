@@ -210,6 +210,7 @@ def _load(sample: NodeSample | None, measured: load.Measured, policy: Policy) ->
         memory_deviation_bytes=sample.memory_deviation_bytes,
         namespaces=measured.on_nodes.get(sample.node, {}),
         expected=None if habit is None else _changed(sample, habit),
+        memory_span_seconds=sample.memory_span_seconds,
     )
 
 

@@ -5,7 +5,9 @@ mean. On its node it counts from its first sample on, by the part of the window 
 
     held = min(1, (evaluated_at - started_at) / window)
 
-CPU is measured as such a part already, because a counter's growth is spread over the whole window; memory is not.
+CPU is measured as such a part already, because a counter's growth is spread over the whole window; memory is not. And a
+node's mean of memory is over the samples that there are: on one that has just come it holds more of its pods, so that of
+memory the time its samples span stands in the window's place.
 """
 
 from collections import defaultdict
@@ -19,7 +21,7 @@ from webhook.core.expectation import expect, pod_use
 from webhook.core.model import Bound, Estimate, Namespace, NodeLoad, PodUse, Resources, UseRatio, Workload, WorkloadKey
 from webhook.core.policy import BalancePolicy
 from webhook.core.snapshot import Snapshot
-from webhook.core.usage import NodeSample, NodeUsage, Owners, PodsUse
+from webhook.core.usage import NodeSample, NodeUsage, Owners, PodsUse, memory_span
 
 MOST_BOUND = 20_000
 """So many pods that no window holds yet are kept, the newest: more start within minutes only where all starts anew."""
@@ -64,6 +66,13 @@ class Recent(NamedTuple):
 NOBODY = Recent(())
 
 
+class Held(NamedTuple):
+    """The parts of a pod that its node's means hold, 0..1."""
+
+    cpu: float
+    memory: float
+
+
 def recall(snapshot: Snapshot) -> tuple[NodeUsage | None, Measured]:
     """What a snapshot remembers, for a `sync` that starts again: no load at all would send a burst to one node."""
     told = [(node.name, node.load) for node in snapshot.nodes.values() if node.load is not None]
@@ -76,6 +85,7 @@ def recall(snapshot: Snapshot) -> tuple[NodeUsage | None, Measured]:
             source=found.source,
             cpu_deviation_cores=found.cpu_deviation_cores,
             memory_deviation_bytes=found.memory_deviation_bytes,
+            memory_span_seconds=found.memory_span_seconds,
         )
         for name, found in told
     )
@@ -98,17 +108,28 @@ def _beyond(found: NodeLoad, expected: Resources) -> Resources:
     )
 
 
-def measure(census: Census, use: PodsUse, owners: Owners, policy: BalancePolicy) -> Measured:
-    """Join each pod's use with what the API server knows of it. A pod without a value counts nowhere."""
+def measure(
+    census: Census,
+    use: PodsUse,
+    owners: Owners,
+    policy: BalancePolicy,
+    *,
+    samples: Mapping[str, NodeSample] = {},
+) -> Measured:
+    """Join each pod's use with what the API server knows of it. A pod without a value counts nowhere.
+
+    ``samples`` by node: what stands beside a node's memory is held as that is.
+    """
     by_workload: defaultdict[WorkloadKey, list[Resources]] = defaultdict(list)
     by_namespace: defaultdict[str, list[tuple[PodFact, Resources]]] = defaultdict(list)
     on_nodes: defaultdict[str, dict[str, list[Resources]]] = defaultdict(dict)
-    owned: list[tuple[str, WorkloadKey, float, Resources]] = []
+    owned: list[tuple[str, WorkloadKey, Held, Resources]] = []
+    spans = {node: memory_span(sample.memory_span_seconds, policy.window) for node, sample in samples.items()}
     for pod, used in _joined(census, use):
-        held = _held(pod, use.evaluated_at, policy.window)
-        if held < 1 and not _has_its_own_name(pod):
+        held = _held(pod, use.evaluated_at, policy.window, spans.get(pod.node_name))
+        if held.cpu < 1 and not _has_its_own_name(pod):
             continue
-        on_node = Resources(cpu_cores=used.cpu_cores, memory_bytes=used.memory_bytes * held)
+        on_node = Resources(cpu_cores=used.cpu_cores, memory_bytes=used.memory_bytes * held.memory)
         on_nodes[pod.node_name].setdefault(pod.namespace, []).append(on_node)
         key = _workload_of(pod, owners)
         if key:
@@ -132,15 +153,15 @@ def measure(census: Census, use: PodsUse, owners: Owners, policy: BalancePolicy)
 
 
 def _habits(
-    owned: Iterable[tuple[str, WorkloadKey, float, Resources]], workloads: Mapping[WorkloadKey, PodUse]
+    owned: Iterable[tuple[str, WorkloadKey, Held, Resources]], workloads: Mapping[WorkloadKey, PodUse]
 ) -> dict[str, Resources]:
     """A pod whose owner's use nobody knows is taken to do as it always does, which adds nothing."""
     beyond: defaultdict[str, list[Resources]] = defaultdict(list)
     for node, key, held, used in owned:
         if habit := workloads.get(key):
             more = Resources(
-                cpu_cores=habit.cpu_cores * held - used.cpu_cores,
-                memory_bytes=habit.memory_bytes * held - used.memory_bytes,
+                cpu_cores=habit.cpu_cores * held.cpu - used.cpu_cores,
+                memory_bytes=habit.memory_bytes * held.memory - used.memory_bytes,
             )
             beyond[node].append(more)
     return {node: _sum(parts) for node, parts in beyond.items()}
@@ -156,10 +177,12 @@ def _joined(census: Census, use: PodsUse) -> Iterator[tuple[PodFact, Resources]]
             yield pod, Resources(cpu_cores=found[0], memory_bytes=found[1])
 
 
-def _held(pod: PodFact, at: datetime, window: timedelta) -> float:
-    if pod.started_at is None:
-        return 0.0
-    return min(1.0, max(0.0, (at - pod.started_at) / window))
+def _held(pod: PodFact, at: datetime, window: timedelta, memory_span_seconds: float | None) -> Held:
+    if pod.started_at is None or pod.started_at >= at:
+        return Held(0.0, 0.0)
+    age, whole = (at - pod.started_at).total_seconds(), window.total_seconds()
+    span = whole if memory_span_seconds is None else memory_span_seconds
+    return Held(min(1.0, age / whole), 1.0 if age >= span else age / span)
 
 
 def _has_its_own_name(pod: PodFact) -> bool:

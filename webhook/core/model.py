@@ -134,7 +134,7 @@ class NodeLoad(Value, frozen=True):
     ``source`` says which metric told, e.g. ``node-exporter`` or ``cadvisor``. ``namespaces`` is the part of each
     namespace's pods, where it is known. ``expected`` is what the same window
     would have shown had each pod used what its owner's pods do, by the part of the window that it ran; None where that is
-    not known.
+    not known. ``memory_span_seconds`` is as of ``NodeSample``.
     """
 
     cpu_cores: float
@@ -145,6 +145,7 @@ class NodeLoad(Value, frozen=True):
     memory_deviation_bytes: float = 0.0
     namespaces: dict[str, Resources] = {}
     expected: Resources | None = None
+    memory_span_seconds: float | None = None
 
 
 class Bound(Value, frozen=True):

@@ -6,6 +6,8 @@ wholly in its window, is added by the part that is missing::
 
     part = 1 - (sampled_at - started_at) / window, from 0 to 1
 
+where of memory the window is only as long as its samples reach back: a mean over a minute holds a minute-old pod whole.
+
 Where it is known what a node's pods use by habit, its load is the mean of what was measured and of that: a few minutes
 are chance, habits are no more than that, and the mean of both foretells the next hours better than either.
 It is long because a table and all that may be added to it must agree on every column.
@@ -13,7 +15,7 @@ It is long because a table and all that may be added to it must agree on every c
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from weakref import WeakKeyDictionary
 from zlib import crc32
 
@@ -27,6 +29,7 @@ from webhook.core.policy import BalancePolicy
 from webhook.core.quantity import is_amount
 from webhook.core.riskmemory import RiskMemory
 from webhook.core.snapshot import Snapshot
+from webhook.core.usage import memory_span
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -87,6 +90,7 @@ class Table:
     """``mean`` and ``variance`` have shape (2, n), in shares of allocatable; so has ``inverse``, 1 / allocatable.
 
     ``fullest`` is the larger of a node's two shares by measurement alone, without habit or what is bound, (n,).
+    ``spans`` are the seconds that a node's means are over, (2, n): of CPU the window, of memory what of it was sampled.
     ``until`` is when a node's load grows stale, in Unix seconds; -inf where there is none. ``weights`` are the sum of the
     weights of namespaces with use on a node; ``salts`` are drawn from its name, to choose among equals. ``fragments`` are
     pieces of an answer, at score * (n + 1) + row; empty for a score of 0, and where that leads for row -1.
@@ -102,6 +106,7 @@ class Table:
     fullest: Floats
     until: Floats
     sampled: Floats
+    spans: Floats
     weights: Floats
     namespaces: dict[str, Share]
     weight: dict[str, float]
@@ -214,6 +219,7 @@ def _columns(
         fullest=np.zeros(count),
         until=np.full(count, -np.inf),
         sampled=np.full(count, -np.inf),
+        spans=np.full((2, count), snapshot.meta.policy.balance.window.total_seconds()),
         weights=np.zeros(count),
         namespaces={},
         weight=_weights(snapshot),
@@ -271,6 +277,7 @@ def _loads(made: Table, nodes: list[Node], *, latest: datetime) -> Iterator[None
         if load.sampled_at > latest:
             continue
         made.sampled[row] = load.sampled_at.timestamp()
+        made.spans[MEMORY, row] = memory_span(load.memory_span_seconds, made.policy.window)
         measured = np.array((load.cpu_cores, load.memory_bytes)) * made.inverse[:, row]
         made.fullest[row] = measured.max()
         made.mean[:, row] = foretold(load)
@@ -312,7 +319,6 @@ NOTHING = 1e-12
 def _add_bound(made: Table, bound: Sequence[Bound]) -> Iterator[None]:
     if not made.names:
         return
-    window = made.policy.window
     by_namespace: dict[str, list[int]] = {}
     at: Rows = np.full(len(bound), -1, dtype=np.intp)
     added = np.zeros((2, len(bound)))
@@ -324,8 +330,8 @@ def _add_bound(made: Table, bound: Sequence[Bound]) -> Iterator[None]:
             continue
         pods = [pod for _, pod in own]
         rows = made.rows_of([pod.node for pod in pods], len(pods))
-        missing = missing_parts([pod.started_at for pod in pods], made.sampled[rows], window)
-        known = (rows >= 0) & (made.until[rows] > -np.inf) & (missing > 0)
+        missing = missing_parts([pod.started_at for pod in pods], made.sampled[rows], made.spans[:, rows])
+        known = (rows >= 0) & (made.until[rows] > -np.inf) & missing.any(axis=0)
         means, variances = shares_of([pod.expected for pod in pods], made.inverse[:, rows] * (missing * known))
         lay(made, rows, means, variances)
         places = [place for place, _ in own]
@@ -337,10 +343,13 @@ def _add_bound(made: Table, bound: Sequence[Bound]) -> Iterator[None]:
         add_shares(made, name, at[places], added[:, places])
 
 
-def missing_parts(started_at: Iterable[datetime | None], sampled: Floats, window: timedelta) -> Floats:
-    """How much of each pod the mean over the window before ``sampled`` (Unix seconds) does not hold, 0..1; of none that did not start."""
+def missing_parts(started_at: Iterable[datetime | None], sampled: Floats, spans: Floats) -> Floats:
+    """How much of each pod the means over ``spans`` seconds before ``sampled`` (Unix seconds) do not hold, 0..1; of none that did not start.
+
+    In the shape of ``spans``, whose last axis is pods.
+    """
     started = np.array([np.inf if moment is None else moment.timestamp() for moment in started_at])
-    missing: Floats = np.clip(1 - (sampled - started) / window.total_seconds(), 0, 1)
+    missing: Floats = np.clip(1 - (sampled - started) / np.maximum(spans, _SMALLEST), 0, 1)
     return missing
 
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from webhook.core.census import Census, PodFact
 from webhook.core.model import ControllerRef, Value, WorkloadKey
@@ -145,7 +145,11 @@ class WorkloadUsage(Value, frozen=True):
 
 
 class NodeSample(Value, frozen=True):
-    """One node's means over the balance window before ``sampled_at``, and the deviations around them."""
+    """One node's means over the balance window before ``sampled_at``, and the deviations around them.
+
+    ``memory_span_seconds``: of that window, the end that its memory was sampled in, as of a node that has just come; None
+    where that is not known, and taken for the whole. CPU is over the whole window, whatever of it was sampled.
+    """
 
     node: str
     cpu_cores: float
@@ -154,6 +158,13 @@ class NodeSample(Value, frozen=True):
     source: str
     cpu_deviation_cores: float = 0.0
     memory_deviation_bytes: float = 0.0
+    memory_span_seconds: float | None = None
+
+
+def memory_span(told: float | None, window: timedelta) -> float:
+    """The seconds that a node's mean of memory is over: as told, where that can be; else the whole window."""
+    whole = window.total_seconds()
+    return told if told is not None and 0 <= told < whole else whole
 
 
 class NodeUsage(Value, frozen=True):

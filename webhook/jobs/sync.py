@@ -256,7 +256,7 @@ class Sync:
         """
         pods = self._pods
         if pods is not None and (node_usage is None or node_usage is not self._measured_load):
-            self._measured = load.measure(census, pods, owners.resolve(census), self._policy.balance)
+            self._measured = _join(census, pods, self._policy, node_usage)
             self._measured_load = node_usage
             if self._pods is pods:
                 # Used up: tens of thousands of names are not kept for nothing.
@@ -307,12 +307,13 @@ def capture(  # noqa: PLR0913 - all that a capture is made of, by name
     be planned from it.
     """
     census = msgspec.structs.replace(cluster.census(), taken_at=now)
+    node_usage = _node_usage(usage, policy)
     return inventory.build(
         census,
         book.read(),
         policy,
-        node_usage=_node_usage(usage, policy),
-        measured=_measured(usage, policy, census),
+        node_usage=node_usage,
+        measured=_measured(usage, policy, census, node_usage),
         source="capture",
         versions=_versions(census.server_version, versions or {}),
         keeps_census=keeps_census,
@@ -329,14 +330,19 @@ def _node_usage(usage: UsageSource | None, policy: Policy) -> NodeUsage | None:
         return None
 
 
-def _measured(usage: UsageSource | None, policy: Policy, census: Census) -> load.Measured:
+def _measured(usage: UsageSource | None, policy: Policy, census: Census, node_usage: NodeUsage | None) -> load.Measured:
     if usage is None:
         return load.NOTHING
     try:
-        return load.measure(census, usage.pod_use(policy), owners.resolve(census), policy.balance)
+        return _join(census, usage.pod_use(policy), policy, node_usage)
     except UsageUnavailable as exc:
         log.warning("captured without what pods use", extra={"code": exc.code, "why": str(exc)})
         return load.NOTHING
+
+
+def _join(census: Census, pods: PodsUse, policy: Policy, node_usage: NodeUsage | None) -> load.Measured:
+    samples = {sample.node: sample for sample in (node_usage.nodes if node_usage else ())}
+    return load.measure(census, pods, owners.resolve(census), policy.balance, samples=samples)
 
 
 def _versions(server_version: str, more: Mapping[str, str]) -> dict[str, str]:

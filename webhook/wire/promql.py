@@ -163,16 +163,19 @@ _ROOT_MEMORY = 'container_memory_working_set_bytes{id="/"}'
 _WORKING = 'container_memory_working_set_bytes{pod!="",container!="",container!="POD"}'
 _BY_CPU = "sum by (node, instance) (max by (node, instance, cpu, mode)"
 _BY_NODE = "max by (node, instance)"
+_FIRST_BY_NODE = "min by (node, instance)"
 _BY_CONTAINER = "sum by (node, instance) (max by (node, instance, namespace, pod, container)"
 _BY_POD = "sum by (namespace, pod) (max by (namespace, pod, container)"
 _SPREAD = "[$spreadWindow:$step]"
 _LOADED = "[$loadWindow:$step]"
+_EACH = "[$loadWindow:$loadStep]"
 _INSTANCE = ("node|instance",)
 
 # Means are over $loadWindow, so that a pod that started within it is in them by the part of it that it ran for.
 # Deviations are of rates over $rateWindow at every $step of $spreadWindow, which is three times as long: within one
 # window all rates overlap and hardly differ, and what is asked is how far the next window may be from this one.
 # Memory that is available deviates as memory in use does, because the total stays.
+# A mean of memory is over the samples that there are, and how far back they go is asked beside it.
 NODES: dict[str, Template] = {
     "nodes": Template("max by (node, internal_ip) (kube_node_info)", ("node",)),
     "exporterCpu": Template(f"{_BY_CPU} (rate({_BUSY}[$loadWindow])))", _INSTANCE),
@@ -183,17 +186,20 @@ NODES: dict[str, Template] = {
         f"{_BY_NODE} (node_memory_MemTotal_bytes - avg_over_time({_AVAILABLE}[$loadWindow]))", _INSTANCE
     ),
     "exporterMemorySpread": Template(f"{_BY_NODE} (stddev_over_time({_AVAILABLE}[$spreadWindow]))", _INSTANCE),
+    "exporterSince": Template(f"{_FIRST_BY_NODE} (min_over_time(timestamp({_AVAILABLE}){_EACH}))", _INSTANCE),
     "exporterTime": Template(f"{_BY_NODE} (timestamp({_AVAILABLE}))", _INSTANCE),
     "rootCpu": Template(f"{_BY_NODE} (rate({_ROOT_CPU}[$loadWindow]))", _INSTANCE),
     "rootCpuSpread": Template(f"stddev_over_time(({_BY_NODE} (rate({_ROOT_CPU}[$rateWindow]))){_SPREAD})", _INSTANCE),
     "rootMemory": Template(f"{_BY_NODE} (avg_over_time({_ROOT_MEMORY}[$loadWindow]))", _INSTANCE),
     "rootMemorySpread": Template(f"{_BY_NODE} (stddev_over_time({_ROOT_MEMORY}[$spreadWindow]))", _INSTANCE),
+    "rootSince": Template(f"{_FIRST_BY_NODE} (min_over_time(timestamp({_ROOT_MEMORY}){_EACH}))", _INSTANCE),
     "cadvisorTime": Template(f"{_BY_NODE} (timestamp(container_memory_working_set_bytes))", _INSTANCE),
     "containersCpu": Template(f"{_BY_CONTAINER} (rate({CPU}[$loadWindow])))", _INSTANCE),
     "containersCpuSpread": Template(
         f"stddev_over_time(({_BY_CONTAINER} (rate({CPU}[$rateWindow])))){_SPREAD})", _INSTANCE
     ),
     "containersMemory": Template(f"avg_over_time(({_BY_CONTAINER} ({_WORKING}))){_LOADED})", _INSTANCE),
+    "containersSince": Template(f"min_over_time(({_BY_NODE} (timestamp({_WORKING}))){_EACH})", _INSTANCE),
     "containersMemorySpread": Template(f"stddev_over_time(({_BY_CONTAINER} ({_WORKING}))){_SPREAD})", _INSTANCE),
 }
 """What nodes use: by node-exporter, and by cAdvisor where that cannot be joined to a node."""
@@ -214,9 +220,11 @@ _SOURCE_OF = {
 }
 MACROS = ("window", "reach", "step", "rateWindow", "leaveWindow", "startup", "seen")
 """Those that every query may use; ``$cluster`` only where a cluster's label is configured."""
-LOAD_MACROS = ("loadWindow", "spreadWindow")
+LOAD_MACROS = ("loadWindow", "loadStep", "spreadWindow")
 """Those that queries of ``NODES`` and ``PODS`` may use besides."""
 SPREAD_WINDOWS = 3
+_LOAD_STEPS = 20
+"""A twentieth of a window is less than is known of when a pod's first sample came."""
 
 
 def sweep_queries(policy: IdlePolicy, dialect: Dialect = Dialect()) -> dict[str, str]:  # noqa: B008 - frozen
@@ -293,6 +301,7 @@ def load_macros(policy: IdlePolicy, balance: BalancePolicy, dialect: Dialect) ->
     """What macros stand for in queries of nodes and of pods' use."""
     return macros(policy, dialect) | {
         "loadWindow": duration(balance.window),
+        "loadStep": duration(max(balance.window / _LOAD_STEPS, timedelta(milliseconds=1))),
         "spreadWindow": duration(SPREAD_WINDOWS * balance.window),
     }
 
