@@ -191,6 +191,18 @@ def test_a_pod_whose_image_is_still_fetched_counts_whole_and_is_not_waited_for_f
     assert [(pod.uid, pod.started_at) for pod in found.pods] == [("uid-p1", None), ("uid-p8", None)]
 
 
+def test_a_pod_whose_image_came_slowly_counts_from_when_it_began_to_use_anything():
+    slow = running("slow", started_at=NOW - timedelta(minutes=6), running_since=YOUNG, ready_at=YOUNG)
+    found = recent(world(slow, running("old")), sample(), load.NOTHING, OWNERS, POLICY)
+    assert [(pod.uid, pod.started_at) for pod in found.pods] == [("uid-slow", YOUNG)]
+    told = measure(world(slow), use(slow=(0.1, 1e8)), OWNERS, POLICY)
+    assert told.on_nodes["n1"]["shop"] == Resources(cpu_cores=0.1, memory_bytes=4e7)
+    assert (
+        measure(world(msgspec.structs.replace(slow, ready_at=OLD)), use(slow=(0.1, 1e8)), OWNERS, POLICY).workloads
+        == {}
+    )
+
+
 def test_a_load_that_is_stale_or_missing_keeps_nobody_for_ever():
     pods = tuple(running(f"p{m}", started_at=NOW - timedelta(minutes=m)) for m in (1, 9, 11, 60))
     for samples in ({}, sample(age=timedelta(hours=2))):

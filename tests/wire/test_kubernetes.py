@@ -17,7 +17,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from(["metadata", "spec", "status", "name", "resourceVersion", "containers", "ownerReferences", "conditions", "affinity",
-                         "volumes", "selector", "hard", "managedFields", "strategy", "minAvailable", "nodeAffinity", "containerStatuses"]),
+                         "volumes", "selector", "hard", "managedFields", "strategy", "minAvailable", "nodeAffinity", "containerStatuses", "state", "running", "startedAt"]),
         inner,
         max_size=4,
     ),
@@ -32,6 +32,39 @@ def page(*items, **metadata) -> bytes:
 def pod_fact(**spec) -> PodFact:
     found = decode_page(page({"metadata": {"name": "p", "namespace": "n"}, "spec": spec}), BY_KIND["Pod"])
     return found.entries[0].fact
+
+
+BEGAN, SLOW, SLOWER = "2026-03-05T12:00:00Z", "2026-03-05T12:04:00Z", "2026-03-05T12:05:00Z"
+
+
+def runs(since, restarts=0):
+    return {"name": "c", "restartCount": restarts, "state": {"running": {"startedAt": since}}}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "since"),
+    [
+        ([runs(SLOWER), runs(SLOW)], SLOW),
+        ([runs(SLOW), {"name": "d", "state": {"waiting": {"reason": "ErrImagePull"}}}], SLOW),
+        ([runs("2026-03-05T12:00:04Z")], None),
+        ([runs("2026-03-05T11:00:00Z")], None),
+        ([runs(SLOW, restarts=1)], None),
+        ([runs(SLOW), runs(SLOWER, restarts=1)], None),
+        ([runs(SLOW), {"name": "d", "state": {"terminated": {"exitCode": 0}}}], None),
+        ([{"name": "d", "state": {"terminated": {"exitCode": 0}}}], None),
+        ([{"name": "d", "state": None}], None),
+        ([runs(None)], None),
+        ([runs("2026-03-05T12:04:00")], None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_a_pod_tells_when_it_began_only_where_that_was_long_after_its_start(statuses, since):
+    status = {"phase": "Running", "startTime": BEGAN, "containerStatuses": statuses}
+    found = decode_page(page({"metadata": {"name": "p", "namespace": "n"}, "status": status}), BY_KIND["Pod"])
+    fact = found.entries[0].fact
+    assert fact.running_since == (datetime.fromisoformat(since) if since else None)
+    assert fact.began_at == datetime.fromisoformat(since or BEGAN)
 
 
 @given(st.lists(JSON, max_size=4), st.sampled_from((*RESOURCES, *CONSTRAINTS)))

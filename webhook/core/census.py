@@ -58,7 +58,8 @@ class PodNeeds(Value, frozen=True):
 class PodFact(Value, frozen=True):
     """``started_at`` is status.startTime; ``requests`` sums its containers', overhead included.
 
-    ``ready_at`` is when its Ready condition last changed; ``restarts`` the most of any of its
+    ``running_since`` is when the first of its containers began, where that was a good while after the kubelet had seen
+    the pod; None elsewhere, and where an earlier container of its may have run. ``ready_at`` is when its Ready condition last changed; ``restarts`` the most of any of its
     containers proper, ``sidecar_restarts`` of any of its init containers that restart always.
     ``decision`` is what the webhook stamped on it, see ``placement``. ``deletion_cost`` is the annotation that the
     ReplicaSet controller reads, 0 where it is absent or no number.
@@ -82,6 +83,12 @@ class PodFact(Value, frozen=True):
     restarts: int = 0
     sidecar_restarts: int = 0
     needs: PodNeeds = PodNeeds()
+    running_since: datetime | None = None
+
+    @property
+    def began_at(self) -> datetime | None:
+        """When it began to use anything: a kubelet notes the start before it fetches images and volumes."""
+        return self.running_since or self.started_at
 
     @property
     def is_active(self) -> bool:

@@ -178,9 +178,9 @@ def _joined(census: Census, use: PodsUse) -> Iterator[tuple[PodFact, Resources]]
 
 
 def _held(pod: PodFact, at: datetime, window: timedelta, memory_span_seconds: float | None) -> Held:
-    if pod.started_at is None or pod.started_at >= at:
+    if pod.began_at is None or pod.began_at >= at:
         return Held(0.0, 0.0)
-    age, whole = (at - pod.started_at).total_seconds(), window.total_seconds()
+    age, whole = (at - pod.began_at).total_seconds(), window.total_seconds()
     span = whole if memory_span_seconds is None else memory_span_seconds
     return Held(min(1.0, age / whole), 1.0 if age >= span else age / span)
 
@@ -191,9 +191,9 @@ def _has_its_own_name(pod: PodFact) -> bool:
 
 
 def _is_grown(pod: PodFact, at: datetime, window: timedelta) -> bool:
-    if not pod.ready or pod.deleting or pod.started_at is None:
+    if not pod.ready or pod.deleting or pod.began_at is None:
         return False
-    return max(pod.started_at, pod.ready_at or pod.started_at) <= at - window
+    return max(pod.began_at, pod.ready_at or pod.began_at) <= at - window
 
 
 def _workload_of(pod: PodFact, owners: Owners) -> WorkloadKey | None:
@@ -268,7 +268,7 @@ def recent(  # noqa: PLR0913 - all that it hangs on, by name
         for pod in census.pods
         if pod.node_name
         and pod.is_active
-        and (pod.started_at is None or pod.started_at > (since.get(pod.node_name, oldest) if _runs(pod) else oldest))
+        and (pod.began_at is None or pod.began_at > (since.get(pod.node_name, oldest) if _runs(pod) else oldest))
     ]
     left_out = max(0, len(young) - most)
     if left_out:
@@ -282,7 +282,7 @@ def recent(  # noqa: PLR0913 - all that it hangs on, by name
                 node=pod.node_name,
                 namespace=pod.namespace,
                 expected=expected.of(pod),
-                started_at=pod.started_at if _runs(pod) else None,
+                started_at=pod.began_at if _runs(pod) else None,
             )
             for pod in sorted(young, key=lambda pod: pod.uid)
         ),
@@ -296,7 +296,7 @@ def _runs(pod: PodFact) -> bool:
 
 
 def _age(pod: PodFact) -> tuple[bool, float, str]:
-    return pod.started_at is None, pod.started_at.timestamp() if pod.started_at else 0.0, pod.uid
+    return pod.began_at is None, pod.began_at.timestamp() if pod.began_at else 0.0, pod.uid
 
 
 class _Expected:

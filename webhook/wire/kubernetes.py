@@ -6,7 +6,7 @@ that cannot be read is left out and counted: it must not hide the others.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -20,6 +20,7 @@ from webhook.wire.pod_needs import PodSpec
 Fact = NodeFact | PodFact | ControllerFact | Namespace
 _DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _BASIC = ("cpu", "memory", "pods")
+_LONG_AFTER = timedelta(seconds=10)
 
 
 class _NodeSpec(Value, frozen=True):
@@ -56,9 +57,23 @@ class _Namespace(Object, frozen=True):
         return Namespace(name=meta.name, annotations=meta.annotations or {}, labels=meta.labels or {})
 
 
+class _Running(Value, frozen=True):
+    started_at: datetime | None = None
+
+
+class _Terminated(Value, frozen=True):
+    pass
+
+
+class _State(Value, frozen=True):
+    running: _Running | None = None
+    terminated: _Terminated | None = None
+
+
 class _ContainerStatus(Value, frozen=True):
     name: str = ""
     restart_count: int = 0
+    state: _State | None = None
 
 
 class _PodStatus(Value, frozen=True):
@@ -97,6 +112,7 @@ class _Pod(Object, frozen=True):
             restarts=_most_restarts(status.container_statuses),
             sidecar_restarts=self._sidecar_restarts(),
             needs=pod_needs.needs(spec, labels=meta.labels or {}, annotations=annotations, owner_kind=owner_kind),
+            running_since=_running_since(status),
         )
 
     def _sidecar_restarts(self) -> int:
@@ -109,6 +125,19 @@ class _Pod(Object, frozen=True):
 
 def _most_restarts(statuses: Iterable[_ContainerStatus] | None) -> int:
     return max((status.restart_count for status in statuses or ()), default=0)
+
+
+def _running_since(status: _PodStatus) -> datetime | None:
+    """When its first container began, if that was long after the start; of tens of thousands of pods, few keep a time more."""
+    statuses = status.container_statuses or ()
+    if not status.start_time or any(one.restart_count or (one.state and one.state.terminated) for one in statuses):
+        return None
+    running = [one.state.running.started_at for one in statuses if one.state and one.state.running]
+    known = [moment for moment in (status.start_time, *running) if moment is not None and moment.tzinfo is not None]
+    if len(known) < 1 + len(running) or not running:
+        return None
+    first = min(known[1:])
+    return first if first - status.start_time >= _LONG_AFTER else None
 
 
 def deletion_cost(annotations: Mapping[str, str]) -> int:

@@ -229,6 +229,7 @@ def _moments(found: Census) -> Iterator[tuple[str, datetime | None]]:
         yield f"pods[{number}].createdAt", pod.created_at
         yield f"pods[{number}].startedAt", pod.started_at
         yield f"pods[{number}].readyAt", pod.ready_at
+        yield f"pods[{number}].runningSince", pod.running_since
     for number, controller in enumerate(found.controllers):
         yield f"controllers[{number}].createdAt", controller.created_at
 
