@@ -51,7 +51,7 @@ def hot_routes(settings: ServerSettings, snapshots: SnapshotView, metrics: Metri
     from webhook.endpoints.extender import Filter, Prioritize, Scorer  # noqa: PLC0415
 
     scorer = Scorer(snapshots)
-    metrics.watch_count("ledger_pods", "Pods scored and not yet seen bound.", lambda: len(scorer.ledger))
+    metrics.watch_count("ledger_pods", "Pods scored and not yet seen bound.", scorer.held)
     metrics.watch_count("stale_node_share", "Share of nodes without a fresh load; -1 unknown.", scorer.stale_share)
     most = settings.max_extender_bytes
     prioritize = Route("/extender/prioritize", Prioritize(scorer, metrics), most)

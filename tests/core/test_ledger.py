@@ -144,6 +144,25 @@ def test_a_bound_pod_counts_on_its_real_node_alone():
     assert ledger.table.mean[0].tolist() == pytest.approx([0.45, 0.45])
 
 
+def test_who_ended_before_a_snapshot_saw_it_running_is_held_no_more():
+    ledger = ledger_over(world(node("a", 0.2), node("b", 0.2)))
+    ledger.place(pod(1.0, uid="short"), only(0), now=TIME)
+    ledger.place(pod(1.0, uid="waits"), only(1), now=TIME)
+    seen = world(node("a", 0.2), node("b", 0.2), bound=[Bound("short", "a", "shop", ended=True)])
+    ledger.follow(table(seen), now=TIME + 1)
+    assert ledger.held(now=TIME + 1) == 1
+    assert ledger.table.mean[0].tolist() == pytest.approx([0.2, 0.45])
+
+
+def test_what_is_told_as_held_is_what_is_not_held_too_long_though_no_call_came_since():
+    ledger = ledger_over(world(node("a", 0.2)))
+    for second in range(3):
+        ledger.place(pod(uid=f"uid-{second}"), only(0), now=TIME + second)
+    assert [ledger.held(now=TIME + after) for after in (2, LIFE - 0.1, LIFE, LIFE + 1, LIFE + 2)] == [3, 3, 2, 1, 0]
+    assert ledger.held(now=TIME - 1) == 0, "a clock that was set back ends all"
+    assert len(ledger) == 3, "to look changes nothing"
+
+
 def test_a_pod_on_a_node_that_is_gone_counts_again_when_the_node_is_back():
     here, gone = world(node("a", 0.2), node("b", 0.2)), world(node("b", 0.2))
     ledger = ledger_over(here)

@@ -12,6 +12,7 @@ from tests.builders import NOW
 from tests.core.test_owners import key, pod, ref
 from webhook.core import load
 from webhook.core.census import Census, NodeFact
+from webhook.core.ledger import KEEP
 from webhook.core.load import Measured, measure, recent, rounded
 from webhook.core.model import Estimate, PodUse, Resources, UseRatio
 from webhook.core.nodetable import missing_parts
@@ -189,6 +190,30 @@ def test_a_pod_whose_image_is_still_fetched_counts_whole_and_is_not_waited_for_f
     ]
     found = recent(world(*pods), sample(), load.NOTHING, OWNERS, POLICY)
     assert [(pod.uid, pod.started_at) for pod in found.pods] == [("uid-p1", None), ("uid-p8", None)]
+
+
+def test_who_ended_so_soon_that_it_may_still_be_held_for_its_score_is_told_of_and_uses_nothing():
+    just, before = NOW - timedelta(seconds=20), NOW - timedelta(seconds=70)
+    pods = (
+        running("done", started_at=just, phase="Succeeded"),
+        running("going", started_at=just, deleting=True),
+        running("never", started_at=None, created_at=just, phase="Failed"),
+        running("long-ago", started_at=before, phase="Succeeded"),
+        running("nowhere", started_at=None, created_at=just, node_name="", deleting=True),
+        running("there", started_at=just),
+    )
+    found = recent(world(*pods), sample(), load.NOTHING, OWNERS, POLICY)
+    ended = [pod for pod in found.pods if pod.ended]
+    assert [pod.uid for pod in ended] == ["uid-done", "uid-going", "uid-never"]
+    assert all(pod.expected == Estimate() for pod in ended)
+    assert uids(found) == ["uid-done", "uid-going", "uid-never", "uid-there"]
+    few = recent(world(*pods), sample(), load.NOTHING, OWNERS, POLICY, most=2)
+    assert (len(few.pods), few.left_out) == (2, 0)
+    assert "uid-there" in uids(few)
+
+
+def test_who_ended_is_told_of_for_as_long_as_a_score_is_held():
+    assert load.ENDED_STAY >= KEEP
 
 
 def test_a_pod_whose_image_came_slowly_counts_from_when_it_began_to_use_anything():

@@ -178,6 +178,7 @@ def test_who_is_seen_bound_or_waits_too_long_is_held_no_more(shop):
     shop.scores(NAMES)
     assert len(shop.scorer.ledger) == 1, "a pod that is seen bound is not counted a second time"
     shop.seconds += 61
+    assert shop.scorer.held() == 0, "before any further call"
     shop.scores(NAMES, scheduled_pod("web-3"))
     assert len(shop.scorer.ledger) == 1
 

@@ -2,7 +2,7 @@
 
 Each counts at once on its likely node: one of those with the lowest risk, drawn by a hash of pod and node, as
 evenly as the scheduler itself draws among equals. It counts until a snapshot knows the pod as bound, which then
-counts on its real node, and for ``keep`` at most: a pod that nothing bound in that time has gone another way.
+counts on its real node, or as ended, and for ``keep`` at most: a pod that nothing bound in that time has gone another way.
 A second call for the same pod replaces the first. What is held is bounded; the oldest go first.
 """
 
@@ -54,6 +54,15 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def held(self, *, now: float) -> int:
+        """How many are not held too long by now, though no call came to end those that are."""
+        over = 0
+        for entry in self._entries.values():
+            if self._holds(entry, now):
+                break
+            over += 1
+        return len(self._entries) - over
+
     @property
     def table(self) -> Table:
         """Only after ``follow``."""
@@ -61,7 +70,7 @@ class Ledger:
         return self._table
 
     def follow(self, table: Table, *, now: float) -> None:
-        """Stand on a newer snapshot's table: who is bound there, or held too long, is held no more."""
+        """Stand on a newer snapshot's table: who is bound or ended there, or held too long, is held no more."""
         self._expire(now)
         for uid in [uid for uid in self._entries if uid in table.bound]:
             del self._entries[uid]
@@ -97,9 +106,12 @@ class Ledger:
         """The oldest come first. Where a clock was set back behind the oldest, nobody knows how long they were held: all end."""
         while self._entries:
             uid, entry = next(iter(self._entries.items()))
-            if 0 <= now - entry.at < self._keep:
+            if self._holds(entry, now):
                 return
             self.forget(uid)
+
+    def _holds(self, entry: Entry, now: float) -> bool:
+        return 0 <= now - entry.at < self._keep
 
     def _lay(self, entries: Iterable[Entry]) -> None:
         table, index = self.table, self.table.index

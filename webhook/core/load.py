@@ -13,6 +13,7 @@ memory the time its samples span stands in the window's place.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 from math import isfinite
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ from webhook.core.usage import NodeSample, NodeUsage, Owners, PodsUse, memory_sp
 
 MOST_BOUND = 20_000
 """So many pods that no window holds yet are kept, the newest: more start within minutes only where all starts anew."""
+ENDED_STAY = timedelta(seconds=60)
+"""For as long as the ledger may hold a pod for its score: a pod that ended sooner would count on a node for the rest of it."""
 _LEARNT_DIGITS = 2
 """What a pod uses is never known better, and an unchanged world shall give unchanged bytes."""
 _MEASURED_DIGITS = 3
@@ -256,7 +259,7 @@ def recent(  # noqa: PLR0913 - all that it hangs on, by name
     *,
     most: int = MOST_BOUND,
 ) -> Recent:
-    """Pods on a node that do not run yet, or began within the window that its load was measured over.
+    """Pods on a node that do not run yet, or began within the window that its load was measured over; and who just ended.
 
     A node whose load is stale, or not known, is taken as measured as long ago as a load may be: what began before then
     changes no score any more. Nor is a pod waited for longer that has a start and still does not run: its image may never come.
@@ -275,19 +278,26 @@ def recent(  # noqa: PLR0913 - all that it hangs on, by name
         young.sort(key=_age, reverse=True)
         del young[most:]
     expected = _Expected(measured, owners)
-    return Recent(
-        tuple(
-            Bound(
-                uid=pod.uid,
-                node=pod.node_name,
-                namespace=pod.namespace,
-                expected=expected.of(pod),
-                started_at=pod.began_at if _runs(pod) else None,
-            )
-            for pod in sorted(young, key=lambda pod: pod.uid)
-        ),
-        left_out,
-    )
+    told = [
+        Bound(
+            uid=pod.uid,
+            node=pod.node_name,
+            namespace=pod.namespace,
+            expected=expected.of(pod),
+            started_at=pod.began_at if _runs(pod) else None,
+        )
+        for pod in young
+    ]
+    told += islice(_ended(census), most - len(young))
+    return Recent(tuple(sorted(told, key=lambda pod: pod.uid)), left_out)
+
+
+def _ended(census: Census) -> Iterator[Bound]:
+    since = census.taken_at - ENDED_STAY
+    for pod in census.pods:
+        began = pod.started_at or pod.created_at
+        if pod.node_name and not pod.is_active and began is not None and began > since:
+            yield Bound(uid=pod.uid, node=pod.node_name, namespace=pod.namespace, ended=True)
 
 
 def _runs(pod: PodFact) -> bool:

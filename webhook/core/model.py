@@ -151,7 +151,8 @@ class NodeLoad(Value, frozen=True):
 class Bound(Value, frozen=True):
     """A pod whose node's measured window does not hold all of it yet: it started within, or not at all so far.
 
-    ``expected`` is what it is taken to use. ``started_at`` None: bound, and not yet running.
+    ``expected`` is what it is taken to use. ``started_at`` None: bound, and not yet running. ``ended``: it came and went so
+    quickly that it may still be held for its score; it uses nothing.
     """
 
     uid: str
@@ -159,6 +160,7 @@ class Bound(Value, frozen=True):
     namespace: str
     expected: Estimate = Estimate()
     started_at: datetime | None = None
+    ended: bool = False
 
 
 class Node(Value, frozen=True):

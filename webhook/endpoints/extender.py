@@ -83,6 +83,10 @@ class Scorer:
             return scoring.led(scores, likely(self.ledger.table, candidate.uid, scores))
         return self.ledger.answer(candidate, scores, now=self._seconds())
 
+    def held(self) -> int:
+        """How many pods count on their likely node."""
+        return self.ledger.held(now=self._seconds())
+
     def stale_share(self) -> float:
         """Of the nodes, how many have no load that is fresh; -1 without a snapshot."""
         found = self._snapshots.current()

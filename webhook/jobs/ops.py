@@ -156,7 +156,7 @@ def _world(snapshot: Snapshot) -> dict[str, Any]:
         "nodesWithLoad": sum(n.load is not None for n in nodes),
         "loadMatchRate": meta.load_match_rate,
         "scoredByTypeAlone": why_blind(meta.load_match_rate, has_load=any(n.load is not None for n in nodes)),
-        "podsNotMeasuredYet": len(snapshot.bound),
+        "podsNotMeasuredYet": _not_measured(snapshot),
         "podsNotMeasuredLeftOut": meta.bound_left_out,
     }
 
@@ -255,10 +255,16 @@ def snapshot_metrics(snapshot: Snapshot, now: datetime) -> Iterator[Metric]:
     if snapshot.meta.load_match_rate is not None:
         text = "Share of load series that lead to a node; below 0.9 only the capacity type is scored."
         yield _gauge("load_match_rate", text, snapshot.meta.load_match_rate)
-    yield _gauge("pods_not_measured_yet", "Pods that their node's load does not hold whole yet.", len(snapshot.bound))
+    yield _gauge(
+        "pods_not_measured_yet", "Pods that their node's load does not hold whole yet.", _not_measured(snapshot)
+    )
     yield _gauge("sync_workloads", "Workloads in the snapshot.", len(snapshot.workloads))
     over = over_share(snapshot).values()
     yield _gauge("pods_over_max_spot", "Pods on spot beyond their workload's max-spot.", sum(over))
+
+
+def _not_measured(snapshot: Snapshot) -> int:
+    return sum(not pod.ended for pod in snapshot.bound.values())
 
 
 def _gauge(name: str, about: str, value: float) -> Metric:
