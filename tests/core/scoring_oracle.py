@@ -35,6 +35,11 @@ def scores(snapshot, candidate, names, *, now, flying=()):
     return {name: found.get(name, middle) for name in names}
 
 
+def excess(use, load, part):
+    """Beyond its part: ``use`` and ``load`` as shares of allocatable, ``part`` w over the sum of w, 0..1."""
+    return max(0.0, use - load * part)
+
+
 def is_amount(*values):
     return all(isfinite(value) and 0 <= value < LARGEST for value in values)
 
@@ -58,7 +63,7 @@ class World:
         }
         for name, namespace, estimate in flying:
             if name in self.mean:
-                self._add(name, namespace, estimate, 1.0)
+                self._add(name, namespace, estimate, {CPU: 1.0, MEMORY: 1.0})
 
     def is_fresh(self, name, now):
         if name not in self.mean:
@@ -88,7 +93,7 @@ class World:
         if namespace not in there:
             return 0.0
         part = self._weight(namespace) / sum(self._weight(who) for who in there)
-        return max(0.0, there[namespace][resource] + own - predicted * part)
+        return excess(there[namespace][resource] + own, predicted, part)
 
     def _weight(self, namespace):
         found = self.snapshot.namespaces.get(namespace)
@@ -117,19 +122,23 @@ class World:
         }
 
     def _missing(self, pod):
+        """By resource."""
+        load, window = self.snapshot.nodes[pod.node].load, self.policy.window.total_seconds()
+        told = load.memory_span_seconds
+        spans = {CPU: window, MEMORY: told if told is not None and 0 <= told < window else window}
         if pod.started_at is None:
-            return 1.0
-        held = (self.snapshot.nodes[pod.node].load.sampled_at - pod.started_at) / self.policy.window
-        return 1.0 - min(1.0, max(0.0, held))
+            return dict.fromkeys(spans, 1.0)
+        age = (load.sampled_at - pod.started_at).total_seconds()
+        return {resource: 1.0 - min(1.0, max(0.0, age / max(span, 1e-9))) for resource, span in spans.items()}
 
-    def _add(self, name, namespace, estimate, part):
+    def _add(self, name, namespace, estimate, parts):
         amounts = {
             CPU: (estimate.cpu_cores, estimate.cpu_deviation_cores),
             MEMORY: (estimate.memory_bytes, estimate.memory_deviation_bytes),
         }
         use = self.use[name].setdefault(namespace, {CPU: 0.0, MEMORY: 0.0})
         for resource, (amount, deviation) in amounts.items():
-            size = self._size(name, resource)
+            size, part = self._size(name, resource), parts[resource]
             self.mean[name][resource] += part * amount / size
             self.variance[name][resource] += (part * deviation / size) ** 2
             use[resource] += part * amount / size

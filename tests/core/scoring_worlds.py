@@ -100,6 +100,7 @@ def loads(draw, size):
         sampled_at=at(draw(st.sampled_from([0, 0, 0, 30, 299, 300, 301, 4000, -20]))),
         source="cadvisor",
         namespaces={name: Resources(amount(size.cpu_cores), amount(size.memory_bytes)) for name in used},
+        memory_span_seconds=draw(st.sampled_from([None, None, 0.0, 20.0, 90.0, 4000.0, *ODD])),
     )
 
 
