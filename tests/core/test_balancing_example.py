@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from tests.core import scoring_oracle
 from tests.core.scoring_worlds import TIME, node, pod, rows_of, world
-from webhook.core import fairness
 from webhook.core.nodetable import table
 from webhook.core.scoring import parts, score
 
@@ -45,7 +45,7 @@ def test_the_worked_example_is_what_the_code_computes():
             predicted = float(made.mean[0] + made.expected[0])
             use = snapshot.nodes[name].load.namespaces[who].cpu_cores / CORES + EXPECTED
             part = weight / sum(WEIGHTS.values())
-            assert abs(fairness.excess(use, predicted, part) - made.excess[0]) < 1e-12
+            assert abs(scoring_oracle.excess(use, predicted, part) - made.excess[0]) < 1e-12
             figures = (predicted, use, predicted * part, float(made.excess[0]), made.risk)
             told.append([who, name, *(f"{100 * figure:.0f}" for figure in figures), str(its_score)])
     assert told == cells("next pod of")

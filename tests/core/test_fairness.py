@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.core.fairness import LEAST, MOST, WEIGHT, Weight, excess, weight_of
+from webhook.core.fairness import LEAST, MOST, WEIGHT, Weight, weight_of
 from webhook.core.policy import Match, Policy, Rule
 
 TEAM = Rule(name="team", match=Match(namespaces=("/team-.*/",)), weight=2.0)
@@ -58,13 +58,3 @@ def test_whatever_is_written_the_weight_is_within_its_bounds_and_the_note_short(
     found = weight("free", text)
     assert LEAST <= found.value <= MOST
     assert len(found.note) < 300
-
-
-def test_the_excess_is_what_goes_beyond_the_part():
-    assert excess(0.5, 0.6, 0.25) == pytest.approx(0.35)
-    assert excess(0.1, 0.6, 0.25) == 0.0
-
-
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_alone_on_a_node_nobody_is_beyond(use, others):
-    assert excess(use, use + others, 1.0) == 0.0

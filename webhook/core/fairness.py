@@ -1,6 +1,6 @@
-"""Whose node is it: a namespace's part of what a node gives, and how far its measured use goes beyond it.
+"""Whose node is it: the weight by which a namespace has its part of what a node gives, held against what it uses there.
 
-::
+``scoring`` reckons, for all nodes at once::
 
     excess = max(0, use(namespace, node) - load(node) * w / sum of w over the namespaces with load on that node)
 
@@ -60,11 +60,6 @@ def settled(policy: Policy, rule: Rule | None, annotations: Mapping[str, str]) -
     if wanted > found.value and "weight" not in allowed:
         return Weight(value=found.value, said_by=found.said_by, note=f"{WEIGHT}: more than {found.said_by} allows")
     return Weight(value=wanted, said_by="namespace")
-
-
-def excess(use: float, load: float, part: float) -> float:
-    """Beyond its part: ``use`` and ``load`` as shares of allocatable, ``part`` w over the sum of w, 0..1."""
-    return max(0.0, use - load * part)
 
 
 def _number(text: str) -> float | None:
