@@ -1,6 +1,11 @@
 """`spot-balancer simulate`, as a person calls it."""
 
 import json
+import sys
+
+import pytest
+
+from webhook.cli import simulate, simulate_balance
 
 SMALL = ("--workloads", "6", "--days", "1")
 
@@ -56,3 +61,18 @@ def test_signals_of_ones_own_are_told_to_be_left_out(cli, tmp_path):
     told = cli("simulate", *SMALL, "--config", str(config))
     assert told.code == 0, told.err
     assert "left out: queue" in told.err
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_how_far_a_run_is_is_one_line_that_is_written_over_where_somebody_sees_it(capsys, monkeypatch, seen):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: seen)
+    days, policies = simulate._progress(7), simulate_balance._progress(7)
+    for share in (0.5, 1.0):
+        days(share)
+    for name in simulate_balance.POLICIES:
+        policies(name)
+    told = capsys.readouterr().err
+    count = len(simulate_balance.POLICIES)
+    assert told.startswith("\rseed 7:  50% \rseed 7: 100%\n\rseed 7: 1 of " if seen else "")
+    assert told.count("\n") == (2 if seen else 0)
+    assert (f"{count} of {count} policies" in told) is seen

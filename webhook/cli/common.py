@@ -280,6 +280,18 @@ def rows(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     )
 
 
+class Progress:
+    """A line on stderr that is written over, where somebody can see it."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed, self._is_shown = seed, sys.stderr.isatty()
+
+    def show(self, text: str, *, ended: bool) -> None:
+        """How far it is; once it ended, the line stays."""
+        if self._is_shown:
+            click.echo(f"\rseed {self._seed}: {text}{chr(10) if ended else ' '}", nl=False, err=True)
+
+
 def is_colourful(choice: str) -> bool:
     """Whether to use colour: ``always``, ``never``, or by terminal and NO_COLOR."""
     import os  # noqa: PLC0415

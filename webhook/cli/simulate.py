@@ -1,8 +1,7 @@
 """`spot-balancer simulate`: what would happen to a load over days, before anything is installed."""
 
 import gc
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from webhook import logs
 from webhook.cli.common import (
     STRUCTURED,
     TROUBLE,
+    Progress,
     config_option,
     output_option,
     print_structured,
@@ -99,7 +99,7 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
     for number in numbers:
         tracks = traced or tuple(load.tracks(number, workloads=workloads, days=days, policy=policy))
         scenario = Scenario(tracks=tracks, weather=ROUGH if storms else CALM)
-        results.append(simulate(scenario, policy, number, progress=_Progress(number)))
+        results.append(simulate(scenario, policy, number, progress=_progress(number)))
     document = {"schemaVersion": 1, "results": [msgspec.to_builtins(result) for result in results]}
     if json_file is not None:
         write_json(json_file, document)
@@ -127,15 +127,9 @@ def _traced(trace: Path, policy: Policy) -> tuple[Track, ...]:
     return found.tracks
 
 
-class _Progress:
-    """A line on stderr that is written over, where somebody can see it."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed, self._is_shown = seed, sys.stderr.isatty()
-
-    def __call__(self, share: float) -> None:
-        if self._is_shown:
-            click.echo(f"\rseed {self._seed}: {share:4.0%}{' ' if share < 1 else chr(10)}", nl=False, err=True)
+def _progress(seed: int) -> Callable[[float], None]:
+    line = Progress(seed)
+    return lambda share: line.show(f"{share:4.0%}", ended=share >= 1)
 
 
 def _page(result: Result) -> str:

@@ -1,9 +1,9 @@
 """`spot-balancer simulate balance`: hours of new pods on simulated nodes, and how even the load becomes by whose rule."""
 
 import math
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from statistics import fmean
 
@@ -12,6 +12,7 @@ import msgspec
 
 from webhook.cli.common import (
     STRUCTURED,
+    Progress,
     config_option,
     output_option,
     print_structured,
@@ -94,7 +95,7 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
         minutes=60 * hours,
     )
     results = [
-        simulate(Cell(setting, staleness, number), balance, progress=_Progress(number))
+        simulate(Cell(setting, staleness, number), balance, progress=_progress(number))
         for number in range(seed, seed + seeds)
     ]
     document = {"schemaVersion": 1, "results": [msgspec.to_builtins(result) for result in results]}
@@ -107,19 +108,14 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
     return 0
 
 
-class _Progress:
-    """A line on stderr that is written over, where somebody can see it."""
+def _progress(seed: int) -> Callable[[str], None]:
+    line, done = Progress(seed), count(1)
 
-    def __init__(self, seed: int) -> None:
-        self._seed, self._is_shown, self._done = seed, sys.stderr.isatty(), 0
+    def tell(policy: str) -> None:
+        number = next(done)
+        line.show(f"{number} of {len(POLICIES)} policies, {policy:<20}", ended=number == len(POLICIES))
 
-    def __call__(self, policy: str) -> None:
-        self._done += 1
-        if self._is_shown:
-            end = "\n" if self._done == len(POLICIES) else ""
-            click.echo(
-                f"\rseed {self._seed}: {self._done} of {len(POLICIES)} policies, {policy:<20}{end}", nl=False, err=True
-            )
+    return tell
 
 
 def _page(results: Sequence[Result], at_once: int, max_age: timedelta) -> Iterable[str]:
