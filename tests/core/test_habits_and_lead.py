@@ -6,13 +6,16 @@ from types import MappingProxyType
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from webhook.core import nodetable, scoring
+from webhook.core import habits, nodetable, scoring
 from webhook.core.expectation import Expectation
 from webhook.core.ledger import Ledger
 from webhook.core.model import Bound, CapacityType, Estimate, Namespace, Node, NodeLoad, Resources
 from webhook.core.policy import BalancePolicy, Policy
 from webhook.core.snapshot import Meta, Snapshot
+from webhook.core.usage import NodeSample
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 AT = NOW.timestamp()
@@ -39,6 +42,23 @@ def every(table):
 def test_a_load_is_half_measured_and_half_habit_where_that_is_known():
     table = nodetable.table(snapshot(node("a", 2.0, Resources(4.0, 3e9)), node("b", 2.0)))
     assert table.mean.T.tolist() == [pytest.approx([0.3, 0.2]), pytest.approx([0.2, 0.1])]
+
+
+@given(*[st.floats(0, 1e12)] * 4)
+def test_what_was_kept_of_habits_is_taken_up_again_as_it_was(cpu, memory, more_cpu, more_memory):
+    sample = NodeSample(node="a", cpu_cores=cpu, memory_bytes=memory, sampled_at=NOW, source="test")
+    found = habits.expected(sample, Resources(more_cpu, more_memory))
+    kept = NodeLoad(cpu_cores=cpu, memory_bytes=memory, sampled_at=NOW, source="test", expected=found)
+    again = habits.expected(sample, habits.beyond(kept))
+    assert (again.cpu_cores, again.memory_bytes) == pytest.approx((found.cpu_cores, found.memory_bytes))
+    low, high = (cpu, memory), (found.cpu_cores, found.memory_bytes)
+    assert all(one <= told <= other for one, told, other in zip(low, habits.foretold(kept), high, strict=True))
+
+
+def test_habits_below_what_was_measured_never_go_below_nothing():
+    sample = NodeSample(node="a", cpu_cores=1.0, memory_bytes=1e9, sampled_at=NOW, source="test")
+    assert habits.expected(sample, Resources(-2.0, -2e9)) == Resources(0.0, 0.0)
+    assert habits.beyond(NodeLoad(cpu_cores=1.0, memory_bytes=1e9, sampled_at=NOW, source="test")) is None
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1.0])

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from webhook.core import consent, fairness, load, owners, rules, spotpool
+from webhook.core import consent, fairness, habits, load, owners, rules, spotpool
 from webhook.core.book import Book
 from webhook.core.census import Census, ControllerFact, NodeFact, PodFact
 from webhook.core.model import (
@@ -20,7 +20,6 @@ from webhook.core.model import (
     Node,
     NodeLoad,
     Platform,
-    Resources,
     Value,
     Verdict,
     Workload,
@@ -209,15 +208,8 @@ def _load(sample: NodeSample | None, measured: load.Measured, policy: Policy) ->
         cpu_deviation_cores=sample.cpu_deviation_cores,
         memory_deviation_bytes=sample.memory_deviation_bytes,
         namespaces=measured.on_nodes.get(sample.node, {}),
-        expected=None if habit is None else _changed(sample, habit),
+        expected=None if habit is None else habits.expected(sample, habit),
         memory_span_seconds=sample.memory_span_seconds,
-    )
-
-
-def _changed(sample: NodeSample, by: Resources) -> Resources:
-    return Resources(
-        cpu_cores=max(0.0, sample.cpu_cores + by.cpu_cores),
-        memory_bytes=max(0.0, sample.memory_bytes + by.memory_bytes),
     )
 
 

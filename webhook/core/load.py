@@ -17,9 +17,10 @@ from itertools import islice
 from math import isfinite
 from typing import NamedTuple
 
+from webhook.core import habits
 from webhook.core.census import Census, PodFact
 from webhook.core.expectation import expect, pod_use
-from webhook.core.model import Bound, Estimate, Namespace, NodeLoad, PodUse, Resources, UseRatio, Workload, WorkloadKey
+from webhook.core.model import Bound, Estimate, Namespace, PodUse, Resources, UseRatio, Workload, WorkloadKey
 from webhook.core.policy import BalancePolicy
 from webhook.core.snapshot import Snapshot
 from webhook.core.usage import NodeSample, NodeUsage, Owners, PodsUse, memory_span
@@ -99,15 +100,9 @@ def recall(snapshot: Snapshot) -> tuple[NodeUsage | None, Measured]:
             {workload.key: workload.use for workload in snapshot.workloads.values() if workload.use},
             {space.name: space.use_ratio for space in snapshot.namespaces.values() if space.use_ratio},
             {name: found.namespaces for name, found in told if found.namespaces},
-            {name: _beyond(found, found.expected) for name, found in told if found.expected},
+            {name: more for name, found in told if (more := habits.beyond(found)) is not None},
             max((found.sampled_at for _, found in told), default=None),
         ),
-    )
-
-
-def _beyond(found: NodeLoad, expected: Resources) -> Resources:
-    return Resources(
-        cpu_cores=expected.cpu_cores - found.cpu_cores, memory_bytes=expected.memory_bytes - found.memory_bytes
     )
 
 

@@ -23,7 +23,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from webhook.core.model import Bound, CapacityType, Estimate, Node, NodeLoad
+from webhook.core import habits
+from webhook.core.model import Bound, CapacityType, Estimate, Node
 from webhook.core.nodejoin import LEAST_MATCHED
 from webhook.core.policy import BalancePolicy
 from webhook.core.quantity import is_amount
@@ -280,7 +281,7 @@ def _loads(made: Table, nodes: list[Node], *, latest: datetime) -> Iterator[None
         made.spans[MEMORY, row] = memory_span(load.memory_span_seconds, made.policy.window)
         measured = np.array((load.cpu_cores, load.memory_bytes)) * made.inverse[:, row]
         made.fullest[row] = measured.max()
-        made.mean[:, row] = foretold(load)
+        made.mean[:, row] = habits.foretold(load)
         if is_amount(load.cpu_deviation_cores, load.memory_deviation_bytes):
             made.variance[:, row] = (load.cpu_deviation_cores, load.memory_deviation_bytes)
         for name, use in load.namespaces.items():
@@ -298,18 +299,6 @@ def _loads(made: Table, nodes: list[Node], *, latest: datetime) -> Iterator[None
         made.namespaces[name] = Share(rows, found)
         made.weights[rows[found.any(axis=0)]] += made.weight.get(name, 1.0)
         yield
-
-
-HABIT = 0.5
-"""How much of a node's load is taken from its pods' habits, where these are known."""
-
-
-def foretold(load: NodeLoad) -> tuple[float, float]:
-    """(CPU in cores, memory in bytes) that a node's load is taken for: measured, and by habit where that is known."""
-    cpu, memory, habit = load.cpu_cores, load.memory_bytes, load.expected
-    if habit is None or not is_amount(habit.cpu_cores, habit.memory_bytes):
-        return cpu, memory
-    return cpu + HABIT * (habit.cpu_cores - cpu), memory + HABIT * (habit.memory_bytes - memory)
 
 
 NOTHING = 1e-12

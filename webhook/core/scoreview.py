@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from webhook.core import nodetable, scoring
+from webhook.core import habits, nodetable, scoring
 from webhook.core.expectation import Expectation
 from webhook.core.ledger import draws, likely
 from webhook.core.model import CapacityType, NodeLoad, Value
@@ -194,7 +194,7 @@ def _node(
 def _measured(load: NodeLoad, inverse: Floats) -> Floats:
     """(mean, deviation, mean with habit) by resource, (3, 2)."""
     deviations = (load.cpu_deviation_cores, load.memory_deviation_bytes)
-    amounts = ((load.cpu_cores, load.memory_bytes), deviations, nodetable.foretold(load))
+    amounts = ((load.cpu_cores, load.memory_bytes), deviations, habits.foretold(load))
     return np.nan_to_num(np.array(amounts) * inverse, nan=0.0, posinf=0.0, neginf=0.0)
 
 
