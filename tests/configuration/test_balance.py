@@ -28,11 +28,6 @@ def test_weights_and_the_rest_of_the_rules_do_not_hide_each_other(rules):
     assert len(load(f"rules: {rules}", source="x").policy.rules) > 1
 
 
-@pytest.mark.parametrize("said", ["0.9", "90%", "'90%'", "900m"])
-def test_a_share_may_be_a_percent(said):
-    assert load(f"balance: {{filterAbove: {said}}}", source="x").policy.balance.filter_above == pytest.approx(0.9)
-
-
 def test_where_scrapes_are_slow_the_times_of_balance_follow_unless_they_are_said():
     slow = "idle: {scrapeInterval: 3m, rateWindow: 12m}\n"
     found = load(slow, source="x").policy.balance

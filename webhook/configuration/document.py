@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from webhook.configuration.readers import kind_of
+from webhook.configuration.readers import kind_of, shown
 from webhook.errors import ConfigurationError
 
 MAX_BYTES = 1024 * 1024
@@ -19,7 +19,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice is not None:
-        raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} stands twice", node.start_mark)
+        raise yaml.constructor.ConstructorError(None, None, f"the key {shown(twice)} stands twice", node.start_mark)
     return loader.construct_mapping(node, deep=True)
 
 

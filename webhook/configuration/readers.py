@@ -3,8 +3,9 @@
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,10 @@ def section(
         return {name: _unread(reader) for name, reader in fields.values()}
     result: dict[str, Any] = {}
     for key, value in values.items():
-        where = f"{path}.{key}" if path else str(key)
+        said = key if isinstance(key, str) else shown(key)
+        where = f"{path}.{said}" if path else said
         if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1)
+            near = difflib.get_close_matches(said, fields, n=1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(sorted(fields))}"
             faults.append(f"{where}: unknown key; {hint}")
             if near:
@@ -109,12 +111,28 @@ def item(read_one: Reader, value: Any, where: str, faults: list[str]) -> Any:
     except ConfigurationError as several:
         faults += [f"{where}{fault}" for fault in several.faults]
     except (FaultError, QuantityError, ValueError) as fault:
-        faults.append(f"{where}: {_shown(value)}; expected {fault}")
+        faults.append(f"{where}: {shown(value)}; expected {fault}")
     return UNREAD
 
 
-def _shown(value: Any) -> str:
-    return repr(value)[:80]
+def shown(value: Any) -> str:
+    """A value in YAML's words, cut where it is long: what a file calls off is false, and None is a word of ours."""
+    return _in_words(value)[:80]
+
+
+def _in_words(value: Any) -> str:
+    match value:
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[value]
+        case float() if value != value or value in (inf, -inf):  # noqa: PLR0124 - NaN
+            return {inf: ".inf", -inf: "-.inf"}.get(value, ".nan")
+        case date():
+            return value.isoformat()
+        case list():
+            return f"[{', '.join(map(_in_words, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{_in_words(key)}: {_in_words(one)}' for key, one in value.items())}}}"
+    return repr(value)
 
 
 def _meant(value: object, words: Sequence[str]) -> str:
@@ -123,9 +141,8 @@ def _meant(value: object, words: Sequence[str]) -> str:
 
 
 def kind_of(value: Any) -> str:
-    return {"str": "a text", "list": "a list", "int": "a number", "float": "a number", "NoneType": "nothing"}.get(
-        type(value).__name__, type(value).__name__
-    )
+    kinds = {"str": "a text", "list": "a list", "int": "a number", "float": "a number"}
+    return kinds.get(type(value).__name__) or shown(value)
 
 
 def duration(value: Any) -> timedelta:
@@ -178,27 +195,37 @@ def number(low: float, high: float, what: str) -> Reader:
     return read
 
 
-def share(low: float, high: float) -> Reader:
-    """A number, or a percent: ``0.8`` and ``80%`` are the same."""
+def share(low: float, high: float, *, without: str = "") -> Reader:
+    """A number, or a percent: ``0.8`` and ``80%`` are the same. ``without`` is what holds where the key is left out."""
     what = f"a share from {low:g} to {high:g}, or a percent from {low * 100:g}% to {high * 100:g}%"
-    plain = number(low, high, what)
+    plain, percent = number(low, high, what), number(low * 100, high * 100, what)
 
     def read(value: Any) -> float:
-        if not isinstance(value, str) or not value.endswith("%"):
+        try:
+            if isinstance(value, str) and value.endswith("%"):
+                return float(percent(value.removesuffix("%"))) / 100
             return float(plain(value))
-        percent: float = number(low * 100, high * 100, what)(value.removesuffix("%"))
-        return percent / 100
+        except FaultError as fault:
+            is_bare = isinstance(value, int | float) and not isinstance(value, bool) and high < value
+            if is_bare and low * 100 <= value <= high * 100:
+                raise FaultError(f"{what} (did you mean {value:g}%?)") from fault
+            raise FaultError(what + _left_out(without)) from fault
 
     return read
 
 
-def whole_number(low: int, high: int) -> Reader:
+def whole_number(low: int, high: int, *, without: str = "") -> Reader:
     def read(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise FaultError(f"a whole number from {low} to {high}")
+            raise FaultError(f"a whole number from {low} to {high}{_left_out(without)}")
         return value
 
     return read
+
+
+def _left_out(without: str) -> str:
+    """Off and null are no values: a key that is there says something."""
+    return f"; without the key {without}" if without else ""
 
 
 def choice(allowed: type[StrEnum]) -> Reader:
@@ -227,7 +254,7 @@ def texts(*, of: tuple[str, ...] = ()) -> Reader:
 def list_of(read_one: Reader) -> Reader:
     def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise PartlyReadError([f": {_shown(value)}; expected a list"], ())
+            raise PartlyReadError([f": {shown(value)}; expected a list"], ())
         faults: list[str] = []
         found = tuple(item(read_one, one, f"[{index}]", faults) for index, one in enumerate(value))
         if faults:

@@ -1,0 +1,69 @@
+"""What a fault says stands there, in YAML's words, and which forms of a share are taken instead."""
+
+import pytest
+
+from webhook.configuration import load
+from webhook.errors import ConfigurationError
+
+pytestmark = pytest.mark.fault(67)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (
+            "moves: {maxUnready: 1.1}",
+            "moves.maxUnready: 1.1; expected a share from 0 to 1, or a percent from 0% to 100%",
+        ),
+        ("moves: {maxUnready: 101%}", "moves.maxUnready: '101%'; expected a share from 0 to 1, or a percent"),
+        (
+            "balance: {filterAbove: 90}",
+            "90; expected a share from 0.1 to 1, or a percent from 10% to 100% (did you mean 90%?)",
+        ),
+        (
+            "balance: {filterAbove: 5}",
+            "5; expected a share from 0.1 to 1, or a percent from 10% to 100%; without the key",
+        ),
+        (
+            "balance: {filterAbove: off}",
+            "filterAbove: false; expected a share from 0.1 to 1, or a percent from 10% to 100%",
+        ),
+        ("balance: {filterAbove: null}", "filterAbove: null; expected a share"),
+        ("balance: {filterAbove: null}", "100%; without the key nothing is filtered"),
+        ("balance: {best: off}", "balance.best: false; expected a whole number from 1 to 10000; without the key all"),
+        ("mode: on", "mode: true; expected observe, inject, move"),
+        (
+            "mode: [observe, yes, 'no', ~, .inf, {a: off}]",
+            "mode: ['observe', true, 'no', null, .inf, {'a': false}]; expected",
+        ),
+        ("sides: {evidenceTtl: 2026-01-31}", "sides.evidenceTtl: 2026-01-31; expected a duration"),
+        ("balance: yes", "balance: true; expected keys such as window"),
+        ("balance: 2026-01-31", "balance: 2026-01-31; expected keys such as window"),
+        ("balance: {on: 1}", "balance.true: unknown key"),
+        ("~: 1", "null: unknown key"),
+        ("rules: off", "rules: false; expected a list"),
+        ("excludedNamespaces: null", "excludedNamespaces: null; expected a list of names"),
+        ("balance: {filterAbove: 9%}", "expected a share from 0.1 to 1, or a percent from 10% to 100%"),
+        ("balance: {filterAbove: m%}", "expected a share from 0.1 to 1, or a percent from 10% to 100%"),
+    ],
+)
+def test_a_fault_says_what_stands_there_as_the_file_would(text, fault):
+    with pytest.raises(ConfigurationError) as caught:
+        load(text, source="config.yaml")
+    assert fault in "\n".join(caught.value.faults)
+
+
+@pytest.mark.parametrize("said", ["0.9", "90%", "'90%'", "900m"])
+def test_a_share_may_be_a_percent(said):
+    assert load(f"balance: {{filterAbove: {said}}}", source="x").policy.balance.filter_above == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    "key", ["balance: {fairness: ", "balance: {noise: ", "moves: {maxUnready: ", "idle: {cpuShareOfRequest: "]
+)
+def test_every_share_may_be_a_percent(key):
+    assert load(f"{key}25%}}", source="x") == load(f"{key}0.25}}", source="x")
+
+
+def test_of_coverage_a_percent_is_meant_as_well():
+    assert load("idle: {minCoverage: 90%}", source="x") == load("idle: {minCoverage: 0.9}", source="x")
