@@ -164,6 +164,24 @@ def test_whom_the_filter_keeps_away_is_marked_and_no_more_than_best_are_answered
     assert [one["name"] for one in found if one["answered"]] == ["regular-2"]
 
 
+def test_another_balance_is_tried_on_what_was_captured(cli, captured, tmp_path):
+    tried, file = BalancePolicy(filter_above=0.54, best=1, fairness=0.0), tmp_path / "config.yaml"
+    file.write_text("mode: observe\nbalance: {filterAbove: 54%, best: 1, fairness: 0, window: 30m}\n")
+    words = ("score", "shop/deploy/nginx-demo", "-o", "json", "--snapshot")
+    found = cli(*words, captured(), "--config", str(file))
+    assert (found.code, found.err.count("\n")) == (0, 1)
+    assert "only what it says of `balance` is tried, and of that not `window`" in found.err
+    as_captured = cli(*words, captured(policy=Policy(mode=Mode.INJECT, balance=tried)))
+    assert json.loads(found.out) == json.loads(as_captured.out)
+
+
+def test_a_configuration_with_faults_is_tried_on_nothing(cli, captured, tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("balance: {filterAbove: 9}\n")
+    found = cli("score", "shop/deploy/nginx-demo", "--snapshot", captured(), "--config", str(file))
+    assert (found.code, found.out) == (2, "")
+
+
 @pytest.mark.parametrize("best", [None, 1, 3, 6])
 def test_the_answers_are_those_of_the_wire(best):
     nodes = [loaded_node(f"n-{number}", 0.2 + 0.001 * (number % 3)) for number in range(8)]

@@ -18,6 +18,8 @@ from webhook.cli.common import (
     output_option,
     print_structured,
     printable,
+    read_configuration,
+    read_snapshot,
     rows,
     snapshot_option,
 )
@@ -93,8 +95,15 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
 
     The pod is one of the capture, the next of a workload, or a Pod in a YAML or JSON file. The scheduler asks about
     the nodes that passed its own filters; which those are is not known here, so give --nodes to compare as it did.
+
+    With --config beside --snapshot its `balance` is tried on what was captured.
     """
-    snapshot = given_snapshot(snapshot_file, access, config_file, with_census=True)
+    if snapshot_file and config_file:
+        snapshot = scoreview.under(read_snapshot(snapshot_file), read_configuration(config_file).policy.balance)
+        note = "only what it says of `balance` is tried, and of that not `window`, over which its loads were measured"
+        click.echo(f"note: of {config_file} {note}", err=True)
+    else:
+        snapshot = given_snapshot(snapshot_file, access, config_file, with_census=True)
     candidate, has_uid = candidate_of(pod, snapshot)
     if isinstance(candidate, Neutral):
         click.echo(f"{printable(pod)} is not scored: {_LEFT_ALONE[candidate]}. All nodes are equal.")

@@ -5,8 +5,10 @@ else knows of.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from enum import StrEnum
 
+import msgspec
 import numpy as np
 
 from webhook.core import habits, nodetable, scoring
@@ -15,8 +17,18 @@ from webhook.core.ledger import draws, likely
 from webhook.core.model import CapacityType, NodeLoad, Value
 from webhook.core.nodejoin import blindness
 from webhook.core.nodetable import CPU, MEMORY, TOP, Floats, Rows, Table
+from webhook.core.policy import BalancePolicy
 from webhook.core.scoring import Candidate, Parts, Scores
 from webhook.core.snapshot import Snapshot
+
+
+def under(snapshot: Snapshot, balance: BalancePolicy) -> Snapshot:
+    """The same world judged by another policy; the window stays, because its loads are means over that."""
+    policy = snapshot.meta.policy
+    tried = msgspec.structs.replace(balance, window=policy.balance.window)
+    made = copy(snapshot)
+    made.meta = msgspec.structs.replace(snapshot.meta, policy=msgspec.structs.replace(policy, balance=tried))
+    return made
 
 
 class Freshness(StrEnum):
