@@ -85,6 +85,13 @@ def test_who_knows_the_future_spreads_best_and_chance_worst():
     assert by_name[ORACLE].to_oracle_percent == 0
 
 
+def test_ours_goes_by_what_was_measured():
+    place, cell = world(SMALL._replace(burst=1, pods=40), 1), Cell(SMALL, 1, 1)
+    loads = place.use * np.array([50.0, 1.0])[:, None, None]
+    before, after = placed(place, OURS, cell), placed(place._replace(use=loads), OURS, cell)
+    assert before.tolist() != after.tolist()
+
+
 def test_a_rollout_on_one_node_is_a_herd():
     place = world(SMALL._replace(minutes=150, pods=80), 1)
     ground = play(place, lambda question: -question.rows.astype(float), Cell(SMALL, 5, 1), timedelta(minutes=5))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
+import msgspec
 import numpy as np
 
 from webhook.core import expectation, fairness, nodetable, scoring
@@ -82,8 +83,9 @@ class Ours:
             self._nodes = MappingProxyType({node.name: node for node in _nodes(ground, measured, self._use)})
             self._namespaces = {one.name: one for one in _namespaces(ground, measured)}
         before, self._taken = self._snapshot, at
+        # No load is believed that is from beyond its snapshot's own moment.
         self._snapshot = Snapshot.from_indexes(
-            self._meta,
+            msgspec.structs.replace(self._meta, captured_at=_START + timedelta(seconds=at)),
             nodes=self._nodes,
             namespaces=self._namespaces,
             workloads={},
