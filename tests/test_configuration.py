@@ -54,7 +54,7 @@ moves:
   healthyFor: 30m
   maxUnready: 0.5
   runSeconds: 30
-balance: {window: 10m, maxAge: 3m, riskFactor: 2, fairness: 0, noise: 0.05, filterAbove: 90%, best: 100}
+balance: {window: 10m, habit: 2h, maxAge: 3m, riskFactor: 2, fairness: 0, noise: 0.05, filterAbove: 90%, best: 100}
 prometheus: {url: https://prometheus.example/prefix, bearerTokenFile: /run/token, deadlineSeconds: 5}
 """
 
@@ -93,7 +93,9 @@ def test_a_whole_file_is_read_into_values():
         max_unready=0.5,
         run_seconds=30,
     )
-    assert policy.balance == BalancePolicy(timedelta(minutes=10), timedelta(minutes=3), 2, 0, 0.05, 0.9, 100)
+    assert policy.balance == BalancePolicy(
+        timedelta(minutes=10), timedelta(hours=2), timedelta(minutes=3), 2, 0, 0.05, 0.9, 100
+    )
     assert found.prometheus is not None
     assert found.prometheus.bearer_token_file == Path("/run/token")
 

@@ -28,6 +28,14 @@ def test_weights_and_the_rest_of_the_rules_do_not_hide_each_other(rules):
     assert len(load(f"rules: {rules}", source="x").policy.rules) > 1
 
 
+def test_habits_are_over_an_hour_or_what_is_said_and_never_shorter_than_the_window():
+    assert load("mode: inject", source="x").policy.balance.habit == timedelta(hours=1)
+    assert load("balance: {habit: 4h}", source="x").policy.balance.habit == timedelta(hours=4)
+    same = load("balance: {window: 10m, habit: 10m}", source="x").policy.balance
+    assert same.habit == same.window
+    assert faults_of("balance: {window: 10m, habit: 9m}") == ("balance.habit: 9m; expected window (10m) or more",)
+
+
 def test_where_scrapes_are_slow_the_times_of_balance_follow_unless_they_are_said():
     slow = "idle: {scrapeInterval: 3m, rateWindow: 12m}\n"
     found = load(slow, source="x").policy.balance

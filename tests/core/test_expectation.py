@@ -20,6 +20,15 @@ def owner(use):
     return builders.make_workload("web", use=use)
 
 
+@pytest.mark.parametrize(
+    ("part", "source"), [(0.0, Source.OWNER), (0.05, Source.OWNER), (0.1, Source.OWNER_AND_REQUEST)]
+)
+def test_it_is_told_where_requests_had_a_part_in_it(part, source):
+    use = PodUse(0.3, 0.1, GIB, 0.0, pods=3, memory_by_request=part)
+    found = expect(owner(use), None, ASKED)
+    assert (found.cpu_from, found.memory_from) == (Source.OWNER, source)
+
+
 def test_an_owner_s_running_pods_are_believed_before_any_request():
     found = expect(owner(MEASURED), Namespace(name="shop", use_ratio=UseRatio(cpu=0.1, memory=0.1)), ASKED)
     assert found == Expectation(estimate=Estimate(0.3, 0.1, GIB, 0.0), cpu_from=Source.OWNER, memory_from=Source.OWNER)

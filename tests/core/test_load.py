@@ -12,12 +12,14 @@ from tests.builders import NOW
 from tests.core.test_owners import key, pod, ref
 from webhook.core import load
 from webhook.core.census import Census, NodeFact
+from webhook.core.habit import Told, learn
 from webhook.core.ledger import KEEP
-from webhook.core.load import Measured, measure, recent, rounded
-from webhook.core.model import Estimate, PodUse, Resources, UseRatio
+from webhook.core.load import Measured, measure, recent
+from webhook.core.model import Estimate, PodUse, Resources, UseRatio, WorkloadKey
 from webhook.core.nodetable import missing_parts
 from webhook.core.policy import BalancePolicy
-from webhook.core.usage import NodeSample, PodsUse
+from webhook.core.quantity import rounded
+from webhook.core.usage import NodeSample, PodHabits, PodsUse
 
 POLICY = BalancePolicy()
 OLD, YOUNG = NOW - timedelta(hours=1), NOW - timedelta(minutes=2)
@@ -58,6 +60,81 @@ def test_siblings_tell_what_one_of_them_uses_and_a_namespace_what_it_uses_of_its
     assert told.cpu_deviation_cores == pytest.approx(0.14)
     assert found.ratios == {"shop": UseRatio(cpu=2.0, memory=2.0)}
     assert found.on_nodes == {"n1": {"shop": Resources(cpu_cores=0.4, memory_bytes=4e8)}}
+
+
+def usual(at=NOW, **pods):
+    return PodHabits(at, {("shop", name): used for name, used in pods.items()})
+
+
+def test_what_a_pod_uses_over_an_hour_is_what_it_is_like_and_on_its_node_the_window_counts():
+    pods = world(running("a"), running("b"))
+    found = measure(pods, use(a=(0.1, 1e8), b=(0.3, 1e8)), OWNERS, POLICY, usual(a=(0.5, 2e8), b=(0.7, 2e8)))
+    told = found.workloads[WEB]
+    assert (told.cpu_cores, told.memory_bytes, told.pods) == (0.6, 2e8, 2)
+    assert found.ratios == {"shop": UseRatio(cpu=6.0, memory=2.0)}
+    assert found.on_nodes["n1"]["shop"].cpu_cores == pytest.approx(0.4)
+    assert found.habits["n1"] == Resources(cpu_cores=0.8, memory_bytes=2e8)
+
+
+def test_of_whom_no_whole_window_was_seen_within_the_hour_tells_what_it_used_over_the_last():
+    found = measure(
+        world(running("a"), running("b")), use(a=(0.1, 1e8), b=(0.3, 1e8)), OWNERS, POLICY, usual(a=(0.5, 1e8))
+    )
+    assert found.workloads[WEB].cpu_cores == 0.4
+
+
+@pytest.mark.parametrize(("age", "cores"), [(30, 0.5), (31, 0.1)])
+def test_habits_stay_for_some_polls_that_fail_and_no_longer(age, cores):
+    habits = usual(at=NOW - timedelta(minutes=age), a=(0.5, 1e8))
+    assert measure(world(running("a")), use(a=(0.1, 1e8)), OWNERS, POLICY, habits).workloads[WEB].cpu_cores == cores
+
+
+def test_a_young_pod_tells_nothing_of_its_like_whatever_is_usual_for_that_name():
+    habits = usual(a=(0.5, 1e8))
+    assert measure(world(running("a", ready_at=YOUNG)), use(a=(0.1, 1e8)), OWNERS, POLICY, habits).workloads == {}
+
+
+def test_where_requests_prove_right_a_single_pod_is_taken_to_use_what_it_requests():
+    owners = {("shop", "ReplicaSet", f"w{number}"): key("Deployment", f"w{number}") for number in range(10)}
+    cores = [0.08, 0.12, 0.09, 0.11, 0.13, 0.07, 0.12, 0.085, 0.1, 0.1]
+    pods = world(*(running(f"p{number}", owner=f"w{number}") for number in range(10)))
+    hour = usual(**{f"p{number}": (cpu, 1e8) for number, cpu in enumerate(cores)})
+    minutes = use(**{f"p{number}": (cpu * 1.4, 1e8) for number, cpu in enumerate(cores)})
+    found = measure(pods, minutes, owners, POLICY, hour).workloads
+    for told in found.values():
+        assert told.cpu_cores == pytest.approx(0.1, rel=0.05)
+        assert told.cpu_deviation_cores == pytest.approx(0.05, rel=0.05)
+        assert told.cpu_by_request == 1
+        assert told.memory_bytes == 1e8
+
+
+def test_a_namespace_with_many_workloads_is_judged_by_its_own():
+    def some(namespace, factors):
+        return {
+            WorkloadKey(namespace, "Deployment", f"w{number}"): [told(0.1 * factor) for _ in range(2)]
+            for number, factor in enumerate(factors)
+        }
+
+    def told(cores):
+        return Told(Resources(cpu_cores=cores), Resources(cpu_cores=cores * 1.5), Resources(cpu_cores=0.1))
+
+    off = some("off", [0.1, 10, 0.2, 5, 3, 0.3, 7, 0.15])
+    found = learn(some("right", [0.9, 1.1] * 4) | off | some("few", [0.9]))
+    assert found[WorkloadKey("right", "Deployment", "w0")].cpu_by_request == 1
+    assert found[WorkloadKey("off", "Deployment", "w1")].cpu_by_request < 0.2
+    assert 0 < found[WorkloadKey("few", "Deployment", "w0")].cpu_by_request < 1
+
+
+NAMED = st.tuples(st.text(max_size=8), st.text(max_size=8))
+
+
+@given(st.dictionaries(NAMED, st.tuples(st.floats(), st.floats()), max_size=30), NAMED)
+def test_habits_are_those_given_and_none_of_others(given_pods, other):
+    found = PodHabits(NOW, given_pods)
+    for name in {*given_pods, other}:
+        cores, size = given_pods.get(name, (float("nan"), 0.0))
+        usable = 0 <= cores < 1e18 and 0 <= size < 1e18
+        assert found.of(*name) == (Resources(cpu_cores=cores, memory_bytes=size) if usable else None)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def rule(name, staleness):
 
 
 def placed(place, name, cell):
-    return play(place, rule(name, cell.staleness), cell, BALANCE.window).node
+    return play(place, rule(name, cell.staleness), cell, BALANCE).node
 
 
 @given(
@@ -60,7 +60,7 @@ def test_only_an_oracle_knows_the_future():
 
 def test_every_pod_is_placed_where_it_fits_and_its_use_is_counted_once():
     place, cell = world(SMALL, 2), Cell(SMALL, 5, 2)
-    ground = play(place, rule(OURS, 5), cell, BALANCE.window)
+    ground = play(place, rule(OURS, 5), cell, BALANCE)
     on = ground.node >= 0
     assert ground.left_out == np.count_nonzero(~on)
     alive = (np.arange(place.minutes) >= place.begins[:, None]) & (np.arange(place.minutes) < place.ends[:, None])
@@ -94,8 +94,8 @@ def test_ours_goes_by_what_was_measured():
 
 def test_a_rollout_on_one_node_is_a_herd():
     place = world(SMALL._replace(minutes=150, pods=80), 1)
-    ground = play(place, lambda question: -question.rows.astype(float), Cell(SMALL, 5, 1), timedelta(minutes=5))
-    spread = play(place, PEERS["random"](), Cell(SMALL, 5, 1), timedelta(minutes=5))
+    ground = play(place, lambda question: -question.rows.astype(float), Cell(SMALL, 5, 1), BALANCE)
+    spread = play(place, PEERS["random"](), Cell(SMALL, 5, 1), BALANCE)
     assert figures("one", ground).herd_index > figures("other", spread).herd_index >= 1
 
 

@@ -87,6 +87,7 @@ MOVES: dict[str, tuple[str, Reader]] = {
 }
 BALANCE: dict[str, tuple[str, Reader]] = {
     "window": ("window", read.duration_within(timedelta(seconds=1), timedelta(hours=1))),
+    "habit": ("habit", read.duration_within(timedelta(seconds=1), timedelta(hours=6))),
     "maxAge": ("max_age", read.duration_within(timedelta(seconds=1), timedelta(hours=1))),
     "riskFactor": ("risk_factor", read.number(0, 10, "a factor from 0 to 10")),
     "fairness": ("fairness", read.share(0, 1)),

@@ -152,6 +152,8 @@ def _balancer(policy: Policy) -> Iterator[str]:
     balance, scrape = policy.balance, policy.idle.scrape_interval
     if balance.window < LEAST_SCRAPES["window"] * scrape:
         yield "balance.window: shorter than four idle.scrapeIntervals; expected more, or one lost scrape hides a load"
+    if balance.habit < balance.window:
+        yield f"balance.habit: {written(balance.habit)}; expected window ({written(balance.window)}) or more"
     if balance.max_age < LEAST_SCRAPES["max_age"] * scrape:
         yield (
             f"balance.maxAge: {written(balance.max_age)}; expected two idle.scrapeIntervals or more, "

@@ -14,11 +14,15 @@ from webhook.core.quantity import is_amount
 UNSURE = 0.5
 """Deviation over mean where no sibling tells: a guess by requests is easily half or twice of the truth."""
 
+_WORTH_SAYING = 0.1
+"""What requests have less of in what siblings tell is not worth a word."""
+
 
 class Source(StrEnum):
     """Where an expectation came from, best first."""
 
     OWNER = "owner"
+    OWNER_AND_REQUEST = "owner-and-request"
     NAMESPACE = "namespace-ratio"
     REQUEST = "request"
     NONE = "none"
@@ -42,7 +46,9 @@ def expect(workload: Workload | None, namespace: Namespace | None, requests: Res
             memory_bytes=use.memory_bytes,
             memory_deviation_bytes=use.memory_deviation_bytes,
         )
-        return Expectation(estimate=estimate, cpu_from=Source.OWNER, memory_from=Source.OWNER)
+        return Expectation(
+            estimate=estimate, cpu_from=_by_owner(use.cpu_by_request), memory_from=_by_owner(use.memory_by_request)
+        )
     ratio = (namespace.use_ratio if namespace else None) or UseRatio()
     cpu, cpu_from = _by_request(requests.cpu_cores, ratio.cpu)
     memory, memory_from = _by_request(requests.memory_bytes, ratio.memory)
@@ -53,6 +59,10 @@ def expect(workload: Workload | None, namespace: Namespace | None, requests: Res
         memory_deviation_bytes=memory * UNSURE,
     )
     return Expectation(estimate=estimate, cpu_from=cpu_from, memory_from=memory_from)
+
+
+def _by_owner(part: float) -> Source:
+    return Source.OWNER_AND_REQUEST if part >= _WORTH_SAYING else Source.OWNER
 
 
 def _is_known(use: PodUse) -> bool:

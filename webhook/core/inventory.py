@@ -25,7 +25,7 @@ from webhook.core.model import (
     Workload,
     WorkloadKey,
 )
-from webhook.core.policy import Policy
+from webhook.core.policy import BalancePolicy, Policy
 from webhook.core.snapshot import Meta, Snapshot
 from webhook.core.usage import NodeSample, NodeUsage
 
@@ -164,7 +164,7 @@ def _nodes(
     census: Census, policy: Policy, samples: Mapping[str, NodeSample], measured: load.Measured
 ) -> dict[str, Node]:
     return {
-        fact.name: node_of(fact, policy, _load(samples.get(fact.name), measured, policy))
+        fact.name: node_of(fact, policy, node_load(samples.get(fact.name), measured, policy.balance))
         for fact in sorted(census.nodes, key=lambda n: n.name)
     }
 
@@ -194,10 +194,11 @@ def platform_of(labels: Mapping[str, str]) -> Platform:
     return Platform(os=labels.get("kubernetes.io/os", "linux"), architecture=labels.get("kubernetes.io/arch", "amd64"))
 
 
-def _load(sample: NodeSample | None, measured: load.Measured, policy: Policy) -> NodeLoad | None:
+def node_load(sample: NodeSample | None, measured: load.Measured, policy: BalancePolicy) -> NodeLoad | None:
+    """What a node is told to use, with what habit says of its pods while these can still be those measured."""
     if sample is None:
         return None
-    if not measured.speaks_of(sample, policy.balance):
+    if not measured.speaks_of(sample, policy):
         measured = load.NOTHING
     habit = measured.habits.get(sample.node)
     return NodeLoad(

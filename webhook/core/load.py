@@ -1,7 +1,8 @@
 """What measured use says of workloads, namespaces and nodes, and which pods no measured window holds whole yet.
 
 A pod tells what its workload's pods use only when it was Ready for the whole window: before, its start-up is in the
-mean. On its node it counts from its first sample on, by the part of the window that it ran for::
+mean. It then tells what it used over ``habit``, where that is known: minutes are chance. On its node it counts from its
+first sample on, by the part of the window that it ran for::
 
     held = min(1, (evaluated_at - started_at) / window)
 
@@ -19,21 +20,24 @@ from typing import NamedTuple
 
 from webhook.core import habits
 from webhook.core.census import Census, PodFact
-from webhook.core.expectation import expect, pod_use
+from webhook.core.expectation import expect
+from webhook.core.habit import Told, learn
 from webhook.core.model import Bound, Estimate, Namespace, PodUse, Resources, UseRatio, Workload, WorkloadKey
 from webhook.core.policy import BalancePolicy
+from webhook.core.quantity import rounded
 from webhook.core.snapshot import Snapshot
-from webhook.core.usage import NodeSample, NodeUsage, Owners, PodsUse, memory_span
+from webhook.core.usage import NodeSample, NodeUsage, Owners, PodHabits, PodsUse, memory_span
 
 MOST_BOUND = 20_000
 """So many pods that no window holds yet are kept, the newest: more start within minutes only where all starts anew."""
 ENDED_STAY = timedelta(seconds=60)
 """For as long as the ledger may hold a pod for its score: a pod that ended sooner would count on a node for the rest of it."""
-_LEARNT_DIGITS = 2
-"""What a pod uses is never known better, and an unchanged world shall give unchanged bytes."""
+_RATIO_DIGITS = 2
 _MEASURED_DIGITS = 3
 _PODS_STAY = timedelta(minutes=5)
 """Of several polls of what pods use, one may fail, and a short ``max_age`` of nodes' load is shorter than one."""
+_HABITS_STAY = timedelta(minutes=30)
+"""Half of the hour that they are of by default: several polls of them may fail."""
 _NAMING_ANEW = frozenset({"DaemonSet", "Job", "ReplicaSet", "ReplicationController"})
 """Kinds that give each pod a name that none had before."""
 
@@ -111,14 +115,18 @@ def measure(
     use: PodsUse,
     owners: Owners,
     policy: BalancePolicy,
+    pod_habits: PodHabits | None = None,
     *,
     samples: Mapping[str, NodeSample] = {},
 ) -> Measured:
     """Join each pod's use with what the API server knows of it. A pod without a value counts nowhere.
 
-    ``samples`` by node: what stands beside a node's memory is held as that is.
+    ``samples`` by node: what stands beside a node's memory is held as that is. A pod of which ``pod_habits`` knows
+    nothing, or nothing new, tells what it used over the window.
     """
-    by_workload: defaultdict[WorkloadKey, list[Resources]] = defaultdict(list)
+    if pod_habits is not None and use.evaluated_at - pod_habits.evaluated_at > _HABITS_STAY:
+        pod_habits = None
+    by_workload: defaultdict[WorkloadKey, list[Told]] = defaultdict(list)
     by_namespace: defaultdict[str, list[tuple[PodFact, Resources]]] = defaultdict(list)
     on_nodes: defaultdict[str, dict[str, list[Resources]]] = defaultdict(dict)
     owned: list[tuple[str, WorkloadKey, Held, Resources]] = []
@@ -134,10 +142,11 @@ def measure(
             owned.append((pod.node_name, key, held, on_node))
         if not _is_grown(pod, use.evaluated_at, policy.window):
             continue
-        by_namespace[pod.namespace].append((pod, used))
+        known = (pod_habits and pod_habits.of(pod.namespace, pod.name)) or used
+        by_namespace[pod.namespace].append((pod, known))
         if key:
-            by_workload[key].append(used)
-    workloads = {key: found for key, mine in by_workload.items() if (found := _rounded(pod_use(_in_order(mine))))}
+            by_workload[key].append(Told(known, used, pod.requests))
+    workloads = learn(by_workload)
     return Measured(
         workloads,
         {name: ratio for name, mine in by_namespace.items() if (ratio := _ratio(mine))},
@@ -199,28 +208,6 @@ def _workload_of(pod: PodFact, owners: Owners) -> WorkloadKey | None:
     return owners.get((pod.namespace, owner.kind, owner.name)) if owner else None
 
 
-def _in_order(measured: list[Resources]) -> list[Resources]:
-    """Sums of floats hang on their order by the last bit, and that of pods is the API server's."""
-    return sorted(measured, key=lambda one: (one.cpu_cores, one.memory_bytes))
-
-
-def _rounded(use: PodUse | None) -> PodUse | None:
-    if use is None:
-        return None
-    return PodUse(
-        cpu_cores=rounded(use.cpu_cores, _LEARNT_DIGITS),
-        cpu_deviation_cores=rounded(use.cpu_deviation_cores, _LEARNT_DIGITS),
-        memory_bytes=rounded(use.memory_bytes, _LEARNT_DIGITS),
-        memory_deviation_bytes=rounded(use.memory_deviation_bytes, _LEARNT_DIGITS),
-        pods=use.pods,
-    )
-
-
-def rounded(value: float, digits: int) -> float:
-    """To so many significant digits."""
-    return float(f"{value:.{digits}g}")
-
-
 def _ratio(measured: Iterable[tuple[PodFact, Resources]]) -> UseRatio | None:
     pods = list(measured)
     cpu = _quotient([(used.cpu_cores, pod.requests.cpu_cores) for pod, used in pods])
@@ -232,7 +219,7 @@ def _quotient(pairs: list[tuple[float, float]]) -> float | None:
     """Sum of use over sum of requests, of those that request; None where nobody does."""
     asking = sorted(pair for pair in pairs if pair[1] > 0)
     requested = sum(request for _, request in asking)
-    return rounded(sum(used for used, _ in asking) / requested, _LEARNT_DIGITS) if requested > 0 else None
+    return rounded(sum(used for used, _ in asking) / requested, _RATIO_DIGITS) if requested > 0 else None
 
 
 def _sum(parts: list[Resources]) -> Resources:

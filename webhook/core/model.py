@@ -116,9 +116,14 @@ class Estimate(Value, frozen=True):
 
 
 class PodUse(Estimate, frozen=True):
-    """What one pod of a workload uses: mean and deviation over ``pods`` running ones that were measured."""
+    """What one pod of a workload uses: mean and deviation over ``pods`` running ones that were measured.
+
+    ``cpu_by_request`` and ``memory_by_request`` say how much of the mean their requests told, 0..1, see ``core/trust.py``.
+    """
 
     pods: int = 0
+    cpu_by_request: float = 0.0
+    memory_by_request: float = 0.0
 
 
 class UseRatio(Value, frozen=True):

@@ -189,6 +189,8 @@ class BalancePolicy(Value, frozen=True, omit_defaults=False):
 
     window: timedelta = timedelta(minutes=5)
     """Node load is the mean over it. Shorter is noise; in a longer one, pods placed since stay guesses for longer."""
+    habit: timedelta = timedelta(hours=1)
+    """What a pod is like is its mean over it: minutes are chance. As long as ``window``, no more is asked than that."""
     max_age: timedelta = timedelta(minutes=5)
     """An older load says nothing any more: such a node is scored as the middle of the others."""
     risk_factor: float = 1.0

@@ -105,3 +105,8 @@ def _with_exponent(value: Fraction) -> str:
 def is_amount(*values: float) -> bool:
     """Whether each can be reckoned with: a number from 0 to below 1e18, so that sums and squares stay finite."""
     return all(0 <= value < 1e18 for value in values)
+
+
+def rounded(value: float, digits: int) -> float:
+    """To so many significant digits."""
+    return float(f"{value:.{digits}g}")

@@ -1,12 +1,15 @@
 """What Prometheus told of pods and nodes in one sweep, typed, with absence kept apart from zero."""
 
+from array import array
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from webhook.core.census import Census, PodFact
-from webhook.core.model import ControllerRef, Value, WorkloadKey
+from webhook.core.model import ControllerRef, Resources, Value, WorkloadKey
+from webhook.core.quantity import is_amount
 
 
 class SignalSample(Value, frozen=True):
@@ -187,6 +190,34 @@ class PodsUse:
 
     evaluated_at: datetime
     pods: Mapping[tuple[str, str], tuple[float, float]]
+
+
+class PodHabits:
+    """(cores, bytes) by (namespace, pod): means over ``balance.habit`` before ``evaluated_at``, of what each ran of it.
+
+    It is kept from poll to poll, so names are held by their hashes: 24 bytes a pod instead of hundreds. That two of a
+    hundred thousand pods have the same is as likely as one in billions.
+    """
+
+    __slots__ = ("_bytes", "_cores", "_names", "evaluated_at")
+
+    def __init__(self, evaluated_at: datetime, pods: Mapping[tuple[str, str], tuple[float, float]]) -> None:
+        self.evaluated_at = evaluated_at
+        found = sorted((hash(name), cores, size) for name, (cores, size) in pods.items() if is_amount(cores, size))
+        self._names = array("q", (name for name, _, _ in found))
+        self._cores = array("d", (cores for _, cores, _ in found))
+        self._bytes = array("d", (size for _, _, size in found))
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def of(self, namespace: str, name: str) -> Resources | None:
+        """None of a pod that was not told of, or for no whole window."""
+        wanted = hash((namespace, name))
+        place = bisect_left(self._names, wanted)
+        if place == len(self._names) or self._names[place] != wanted:
+            return None
+        return Resources(cpu_cores=self._cores[place], memory_bytes=self._bytes[place])
 
 
 _SEVERAL = 3

@@ -43,9 +43,10 @@ class Cell(NamedTuple):
     seed: int
 
 
-def play(place: World, rule: Rule, cell: Cell, window: timedelta) -> Ground:
-    """Every pod placed by one rule, equals by chance."""
-    ground = Ground(place, staleness=cell.staleness, window=max(1, round(window.total_seconds() / 60)))
+def play(place: World, rule: Rule, cell: Cell, balance: BalancePolicy) -> Ground:
+    """Every pod placed by one rule, equals by chance; ``balance`` says what is measured over."""
+    window, habit = (max(1, round(length.total_seconds() / 60)) for length in (balance.window, balance.habit))
+    ground = Ground(place, staleness=cell.staleness, window=window, habit=habit)
     rng = np.random.default_rng((cell.seed, cell.staleness, 1))
     for pod, at, rows in ground.arrivals():
         scores = rule(Question(ground, pod, at, rows, rng))
@@ -109,7 +110,7 @@ def compare(
     """Each policy on the same world."""
     for name in policies:
         rule = Ours(fitting(balance, cell.staleness)) if name == OURS else PEERS[name]()
-        yield figures(name, play(place, rule, cell, balance.window))
+        yield figures(name, play(place, rule, cell, balance))
         if progress is not None:
             progress(name)
 

@@ -7,15 +7,17 @@ minutes before it and reaches back over ``window`` minutes. Nothing measured loo
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 
+from webhook.core.policy import IdlePolicy
 from webhook.simulation.balance_world import CPU, MEMORY, Floats, Whole, World
 
 _MOST_PODS = 110
 """On a node, the kubelet's default."""
-HABIT_MINUTES = 60
-"""Over so long a pod's mean is its habit: minutes are chance."""
+_GROWN = IdlePolicy().startup_grace // timedelta(minutes=1)
+"""Minutes of a pod's life that no habit is taken from, as in a cluster it would be its start."""
 _LEAST_SAMPLED = 100
 """A scheduler looks for so many nodes at least."""
 
@@ -24,8 +26,8 @@ _LEAST_SAMPLED = 100
 class Measured:
     """``mean`` and ``deviation`` are (2, nodes) in cores and bytes over minutes before ``minute``.
 
-    ``pods`` are running ones that were seen, ``pod_mean`` is (2, pods) of them over an hour at most, and ``held`` the part
-    of the window that each ran. ``namespaces`` is (namespaces, 2, nodes).
+    ``pods`` are running ones that were seen, ``pod_mean`` is (2, pods) of them over the window, of CPU by the part of it that
+    they ran, and ``pod_habit`` over whole windows of an hour or what they ran of it; NaN of who ran for none since its start-up.
     """
 
     minute: int
@@ -33,21 +35,19 @@ class Measured:
     deviation: Floats
     pods: Whole
     pod_mean: Floats
-    held: Floats
-    namespaces: Floats
+    pod_habit: Floats
 
 
 class Ground:
     """``place`` in order of arrival. ``node`` is each pod's, -1 while it has none."""
 
-    def __init__(self, world: World, *, staleness: int, window: int) -> None:
-        self.world, self.staleness, self.window = world, staleness, window
+    def __init__(self, world: World, *, staleness: int, window: int, habit: int = 60) -> None:
+        self.world, self.staleness, self.window, self._habit = world, staleness, window, habit
         nodes, pods = world.capacity.shape[1], len(world.at)
         self.requested = np.zeros((2, nodes))
         self.use = np.zeros((2, nodes, world.minutes))
         self.node = np.full(pods, -1, dtype=np.int64)
         self.left_out = 0
-        self._per_namespace = np.zeros((world.setting.namespaces, 2, nodes, world.minutes), dtype=np.float32)
         self._count = np.zeros(nodes, dtype=np.int64)
         self._start, self._known = 0, 0
         self._ending: list[list[int]] = [[] for _ in range(world.minutes + 1)]
@@ -74,9 +74,7 @@ class Ground:
         self.requested[:, node] += world.requests[:, workload]
         self._count[node] += 1
         self._ending[end].append(pod)
-        mine = world.use[:, pod, begin:end]
-        self.use[:, node, begin:end] += mine
-        self._per_namespace[world.namespace[workload], :, node, begin:end] += mine
+        self.use[:, node, begin:end] += world.use[:, pod, begin:end]
 
     def request_shares(self, rows: Whole, pod: int) -> Floats:
         """(2, rows): requested over allocatable, the pod included."""
@@ -104,19 +102,32 @@ class Ground:
         seen = self.use[:, :, first:minute]
         pods = self.running(now)
         pods = pods[self.world.begins[pods] < minute]
-        long = max(0, minute - HABIT_MINUTES)
-        parts = self.world.use[:, pods, long:minute]
-        ran = np.arange(long, minute) >= self.world.begins[pods][:, None]
-        pod_mean = (parts * ran).sum(axis=2) / np.maximum(1, ran.sum(axis=1))
+        ran = np.arange(first, minute) >= self.world.begins[pods][:, None]
+        pod_mean = (self.world.use[:, pods, first:minute] * ran).sum(axis=2, dtype=np.float64)
+        pod_mean[CPU] /= minute - first
+        pod_mean[MEMORY] /= ran.sum(axis=1)
         return Measured(
             minute=minute,
             mean=seen.mean(axis=2),
             deviation=seen.std(axis=2),
             pods=pods,
-            pod_mean=pod_mean.astype(np.float64),
-            held=(minute - np.maximum(first, self.world.begins[pods])) / (minute - first),
-            namespaces=self._per_namespace[..., first:minute].mean(axis=3).astype(np.float64),
+            pod_mean=pod_mean,
+            pod_habit=self._habits(pods, minute),
         )
+
+    def _habits(self, pods: Whole, minute: int) -> Floats:
+        """As Prometheus is asked for them: the mean of what was measured at each step of a window, once a pod is grown."""
+        last = minute // self.window
+        count = min(self._habit // self.window, last)
+        begin, end = (last - count) * self.window, last * self.window
+        parts = (
+            self.world.use[:, pods, begin:end].reshape(2, len(pods), count, self.window).mean(axis=3, dtype=np.float64)
+        )
+        ends = begin + self.window * np.arange(1, count + 1)
+        told = ends - self.world.begins[pods][:, None] >= _GROWN + self.window
+        many = told.sum(axis=1)
+        found = (parts * told).sum(axis=2) / np.maximum(1, many)
+        return np.where(many > 0, found, np.nan)
 
     def _release(self, minute: int) -> None:
         while self._released < minute:
