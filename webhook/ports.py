@@ -10,7 +10,7 @@ from webhook.core.moves import Happening, Live, Result
 from webhook.core.policy import IdlePolicy, Policy
 from webhook.core.selftest import SelfTest
 from webhook.core.snapshot import Snapshot
-from webhook.core.usage import NodeUsage, PodsUse, UsageSweep
+from webhook.core.usage import NodeUsage, PodHabits, PodsUse, UsageSweep
 
 
 class Clock(Protocol):
@@ -34,6 +34,9 @@ class UsageSource(Protocol):
 
     def pod_use(self, policy: Policy) -> PodsUse:
         """Ask what each pod uses, with a number of queries that does not grow. Raises UsageUnavailable."""
+
+    def pod_habits(self, policy: Policy) -> PodHabits:
+        """Ask likewise what each uses over ``balance.habit``. Raises UsageUnavailable."""
 
 
 class UsageProbe(Protocol):

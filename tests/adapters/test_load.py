@@ -6,6 +6,7 @@ import pytest
 
 from tests.adapters.test_usage import NOW, serving, vector, whole
 from webhook.adapters.usage import Prometheus, PrometheusSettings, nodes_of
+from webhook.core.model import Resources
 from webhook.core.policy import Policy
 from webhook.errors import UsageUnavailable
 from webhook.wire.prometheus import Row, Vector
@@ -119,6 +120,25 @@ def test_a_pod_has_both_figures_or_none():
         source.close()
 
 
+def test_habits_are_two_queries_and_a_pod_has_both_figures_or_none():
+    a, b = {"namespace": "shop", "pod": "a"}, {"namespace": "shop", "pod": "b"}
+
+    def told(query):
+        if query == "time()":
+            return whole(query)
+        assert "[3600s:300s]" in query
+        return vector((a, 1e8)) if "memory" in query else vector((a, 0.1), (b, 0.2))
+
+    with serving() as stub:
+        stub.answer = told
+        source = Prometheus(PrometheusSettings(url=stub.url))
+        found = source.pod_habits(Policy())
+        assert (found.evaluated_at, len(found), len(stub.queries())) == (NOW, 1, 3)
+        assert found.of("shop", "a") == Resources(cpu_cores=0.1, memory_bytes=1e8)
+        assert found.of("shop", "b") is None
+        source.close()
+
+
 def nodes_and_root(nodes, told, containers=None):
     """A Prometheus whose root cgroups know ``told`` of ``nodes``; ``containers`` is what it answers of those."""
 
@@ -167,7 +187,7 @@ def test_pods_use_is_two_queries_and_an_error_is_none_of_them_zero():
         assert list(found.pods.values()) == [(0.001, 0.001)]
         assert len(stub.queries()) == 3
         stub.answer = lambda query: whole(query) if query == "time()" else {"status": "error", "error": "no"}
-        for ask in (source.pod_use, source.node_usage):
+        for ask in (source.pod_use, source.pod_habits, source.node_usage):
             with pytest.raises(UsageUnavailable):
                 ask(Policy())
         source.close()

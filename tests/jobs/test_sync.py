@@ -16,7 +16,7 @@ from webhook.core.book import Book, Control
 from webhook.core.load import Recent
 from webhook.core.model import Resources, UseRatio
 from webhook.core.policy import Mode, Policy
-from webhook.core.usage import NodeSample, NodeUsage, PodsUse
+from webhook.core.usage import NodeSample, NodeUsage, PodHabits, PodsUse
 from webhook.jobs.sync import Sync, SyncDeps, SyncSettings, SyncStatus, capture, run
 
 
@@ -51,6 +51,7 @@ class FakeUsage:
     def __init__(self):
         self.cpu_cores, self.asked, self.error = 1.0, 0, None
         self.pod_cores, self.asked_pods = 0.25, 0
+        self.pod_habit, self.asked_habits, self.habits_error = None, 0, None
 
     def node_usage(self, policy):
         self.asked += 1
@@ -64,6 +65,12 @@ class FakeUsage:
         if self.error:
             raise self.error
         return PodsUse(NOW, {("shop", "p1"): (self.pod_cores, 1e8)})
+
+    def pod_habits(self, policy):
+        self.asked_habits += 1
+        if self.habits_error:
+            raise self.habits_error
+        return PodHabits(NOW, {("shop", "p1"): (self.pod_habit, 1e8)} if self.pod_habit else {})
 
 
 class Scene:
@@ -174,6 +181,8 @@ def part(scene, name):
 
 def test_what_pods_use_reaches_workload_namespace_and_node(scene):
     scene.world.change(pods=grown())
+    # The first habits are joined soon.
+    assert scene.sync.poll_pods() == SyncSettings().load_seconds
     assert scene.sync.poll_pods() == SyncSettings().pods_seconds
     scene.sync.poll_load()
     scene.look()

@@ -44,6 +44,15 @@ def test_means_are_over_the_window_of_balance_and_deviations_over_three_of_them(
     )
 
 
+def test_habits_are_over_whole_windows_of_their_time_and_without_the_start_of_a_pod():
+    balance = BalancePolicy(window=timedelta(minutes=2), habit=timedelta(minutes=30))
+    queries = promql.habit_queries(IdlePolicy(startup_grace=timedelta(minutes=3)), balance=balance)
+    for text in queries.values():
+        assert text.endswith("(kube_pod_start_time > time() - 300.000))[1800s:120s])")
+    assert "rate(" in queries["habitCpu"]
+    assert "[120s])" in queries["habitCpu"]
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_a_quoted_text_never_ends_before_its_end(text):
     (token,) = promql_text.tokens(promql_text.quoted(text))

@@ -18,10 +18,10 @@ from webhook.core.policy import IdlePolicy, Policy
 from webhook.core.rules import every_signal
 from webhook.core.selftest import Answers, Asked, SelfTest
 from webhook.core.selftest_checks import examine
-from webhook.core.usage import NodeSample, NodeUsage, PodsUse, UsageSweep
+from webhook.core.usage import NodeSample, NodeUsage, PodHabits, PodsUse, UsageSweep
 from webhook.errors import UsageUnavailable
 from webhook.wire.prometheus import Labels, Vector, decode_pods, decode_time, decode_vector, decode_version
-from webhook.wire.promql import AHEAD, node_queries, pod_queries, sweep_queries
+from webhook.wire.promql import AHEAD, habit_queries, node_queries, pod_queries, sweep_queries
 from webhook.wire.promql_probes import probe_queries, query_uses
 from webhook.wire.promql_signals import signal_queries
 
@@ -86,11 +86,12 @@ class Prometheus:
 
     def pod_use(self, policy: Policy) -> PodsUse:
         """Ask what each pod uses: two queries, whatever the cluster."""
-        at = decode_time(self._transport.query("time()").body)
-        queries = pod_queries(policy.idle, self._dialect, policy.balance)
-        # One after the other: nobody waits for them, and two large answers at once are what sync's memory peaks by.
-        cores, sizes = (self._each({name: queries[name]}, at, decode_pods)[name] for name in ("podCpu", "podMemory"))
-        return PodsUse(at, {pod: (value, sizes[pod]) for pod, value in cores.items() if pod in sizes})
+        return PodsUse(*self._of_pods(pod_queries(policy.idle, self._dialect, policy.balance), "podCpu", "podMemory"))
+
+    def pod_habits(self, policy: Policy) -> PodHabits:
+        """Ask what each pod uses over a longer time: two queries likewise, each with a deadline of its own."""
+        queries = habit_queries(policy.idle, self._dialect, policy.balance)
+        return PodHabits(*self._of_pods(queries, "habitCpu", "habitMemory"))
 
     def self_test(self, policy: Policy, *, now: datetime) -> SelfTest:
         """Find out what it can tell and what not. Whatever goes wrong is a finding, and raises nothing."""
@@ -119,6 +120,14 @@ class Prometheus:
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
+
+    def _of_pods(
+        self, queries: Mapping[str, str], cpu: str, memory: str
+    ) -> tuple[datetime, dict[tuple[str, str], tuple[float, float]]]:
+        at = decode_time(self._transport.query("time()").body)
+        # One after the other: nobody waits for them, and two large answers at once are what sync's memory peaks by.
+        cores, sizes = (self._each({name: queries[name]}, at, decode_pods)[name] for name in (cpu, memory))
+        return at, {pod: (value, sizes[pod]) for pod, value in cores.items() if pod in sizes}
 
     def _ask(self, queries: Mapping[str, str], at: datetime) -> dict[str, Vector]:
         labels: dict[int, Labels] = {}

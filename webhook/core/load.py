@@ -110,7 +110,7 @@ def recall(snapshot: Snapshot) -> tuple[NodeUsage | None, Measured]:
     )
 
 
-def measure(
+def measure(  # noqa: PLR0913 - all that it hangs on, by name
     census: Census,
     use: PodsUse,
     owners: Owners,

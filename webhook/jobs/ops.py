@@ -178,7 +178,7 @@ class _Metrics(Collector):
         writes.add_metric([], status.writes)
         yield writes
         problems = GaugeMetricFamily("spot_balancer_sync_problem", "1 where a part has a problem.", labels=["part"])
-        for part in ("cluster", "podUse", "policy", "snapshot", "usage"):
+        for part in ("cluster", "podHabits", "podUse", "policy", "snapshot", "usage"):
             problems.add_metric([part], part in status.problems)
         yield problems
         yield from _finding_metrics(status.self_test, now)

@@ -4,6 +4,8 @@ Trouble never empties it. With the API server away, the snapshot stays as it was
 ``capturedAt`` grows old; without Prometheus the last node load stays, with its own time; a
 configuration file with faults leaves the last good policy in force. Each is told once.
 
+It is long because the looks, the polls and their failures, and a single capture, share what they keep.
+
 A front door builds the adapters and hands them over::
 
     pace = Pace(jitter=random.random)
@@ -40,7 +42,7 @@ from webhook.core.census import Census
 from webhook.core.policy import Policy
 from webhook.core.selftest import SelfTest
 from webhook.core.snapshot import Snapshot
-from webhook.core.usage import NodeUsage, PodsUse
+from webhook.core.usage import NodeUsage, PodHabits, PodsUse
 from webhook.errors import ClusterError, ConfigurationError, InputError, SnapshotError, UsageUnavailable
 from webhook.jobs.selftest import probe_and_tell
 from webhook.ports import Clock, ClusterReader, SnapshotWriter, UsageProbe, UsageSource, VerdictBook
@@ -88,6 +90,8 @@ class SyncSettings:
     """Node load changes no faster than Prometheus scrapes it."""
     pods_seconds: float = 60.0
     """What pods use tells of their like, which changes with roll-outs and hardly by the minute."""
+    habits_seconds: float = 300.0
+    """Habits are means over an hour, and by far the dearest to ask for."""
     policy_seconds: float = 5.0
     """A mounted ConfigMap takes up to a minute to change; five seconds more cost nothing."""
     self_test_seconds: float = 600.0
@@ -129,7 +133,7 @@ class SyncStatus:
         self.self_test: SelfTest | None = None
         """The last one; None before the first, and for ever where there is no Prometheus to test."""
         self.problems: dict[str, str] = {}
-        """By part: cluster, usage, podUse, policy, snapshot. Empty when all is well."""
+        """By part: cluster, usage, podUse, podHabits, policy, snapshot. Empty when all is well."""
         self._lock = threading.Lock()
 
     def trouble(self, part: str, message: str) -> None:
@@ -173,6 +177,8 @@ class Sync:
         self._policy_at = deps.clock()
         self._load, self._measured = load.recall(deps.previous) if deps.previous else (None, load.NOTHING)
         self._pods: PodsUse | None = None
+        self._habits: PodHabits | None = None
+        self._habits_asked_at: datetime | None = None
         self._measured_load: NodeUsage | None = None
         self._history = inventory.recall(deps.previous) if deps.previous else inventory.History()
         self._seen: tuple[object, ...] = ()
@@ -203,16 +209,41 @@ class Sync:
             self._status.well("usage")
 
     def poll_pods(self) -> float:
-        """Ask once what pods use; without an answer the last one stays. Return how many seconds to wait."""
-        if self._deps.usage is None:
-            return self._settings.pods_seconds
+        """Ask once what pods use; without an answer the last one stays. Return how many seconds to wait.
+
+        Then what they use over an hour, where that is due: not beside it, as each answer is megabytes, nor of a
+        Prometheus that gave none.
+        """
+        usage, settings = self._deps.usage, self._settings
+        if usage is None:
+            return settings.pods_seconds
         try:
-            self._pods = self._deps.usage.pod_use(self._policy)
+            self._pods = usage.pod_use(self._policy)
         except UsageUnavailable as exc:
             self._status.trouble("podUse", str(exc))
-            return self._settings.load_seconds
+            return settings.load_seconds
         self._status.well("podUse")
-        return self._settings.pods_seconds
+        before = self._habits
+        self._poll_habits(usage)
+        # The first habits are joined soon, with an answer that they are not too late for.
+        return settings.load_seconds if before is None and self._habits is not None else settings.pods_seconds
+
+    def _poll_habits(self, usage: UsageSource) -> None:
+        now = self._deps.clock()
+        if not _is_habit_asked(self._policy):
+            self._habits, self._habits_asked_at = None, None
+            self._status.well("podHabits")
+            return
+        if not _is_due(self._habits_asked_at, now, self._settings.habits_seconds):
+            return
+        # After a failure too: what is too much for a Prometheus is not asked again at once.
+        self._habits_asked_at = now
+        try:
+            self._habits = usage.pod_habits(self._policy)
+        except UsageUnavailable as exc:
+            self._status.trouble("podHabits", str(exc))
+        else:
+            self._status.well("podHabits")
 
     def test_usage(self) -> float:
         """Test Prometheus once and keep what was found; return how many seconds to wait before the next one."""
@@ -256,7 +287,7 @@ class Sync:
         """
         pods = self._pods
         if pods is not None and (node_usage is None or node_usage is not self._measured_load):
-            self._measured = _join(census, pods, self._policy, node_usage)
+            self._measured = _join(census, pods, self._habits, self._policy, node_usage)
             self._measured_load = node_usage
             if self._pods is pods:
                 # Used up: tens of thousands of names are not kept for nothing.
@@ -334,15 +365,32 @@ def _measured(usage: UsageSource | None, policy: Policy, census: Census, node_us
     if usage is None:
         return load.NOTHING
     try:
-        return _join(census, usage.pod_use(policy), policy, node_usage)
+        return _join(census, usage.pod_use(policy), _pod_habits(usage, policy), policy, node_usage)
     except UsageUnavailable as exc:
         log.warning("captured without what pods use", extra={"code": exc.code, "why": str(exc)})
         return load.NOTHING
 
 
-def _join(census: Census, pods: PodsUse, policy: Policy, node_usage: NodeUsage | None) -> load.Measured:
+def _join(
+    census: Census, pods: PodsUse, pod_habits: PodHabits | None, policy: Policy, node_usage: NodeUsage | None
+) -> load.Measured:
     samples = {sample.node: sample for sample in (node_usage.nodes if node_usage else ())}
-    return load.measure(census, pods, owners.resolve(census), policy.balance, samples=samples)
+    return load.measure(census, pods, owners.resolve(census), policy.balance, pod_habits, samples=samples)
+
+
+def _pod_habits(usage: UsageSource, policy: Policy) -> PodHabits | None:
+    if not _is_habit_asked(policy):
+        return None
+    try:
+        return usage.pod_habits(policy)
+    except UsageUnavailable as exc:
+        log.warning("captured without what is usual for pods", extra={"code": exc.code, "why": str(exc)})
+        return None
+
+
+def _is_habit_asked(policy: Policy) -> bool:
+    """Whether it is longer than what is asked for anyway."""
+    return policy.balance.habit > policy.balance.window
 
 
 def _versions(server_version: str, more: Mapping[str, str]) -> dict[str, str]:

@@ -210,7 +210,18 @@ PODS: dict[str, Template] = {
 }
 """What pods use, for what a workload's next pod will use and whose load a node bears."""
 
-TEMPLATES = SWEEP | NODES | PODS
+_LIKE_US = "unless on (namespace, pod) (kube_pod_start_time > time() - $grown)"
+_WINDOWS = "[$habit:$loadWindow]"
+
+# Steps of a whole window read each sample once, and a young pod's mean is over those that it has: a rate over all of
+# $habit would be spread over the time before it began.
+HABITS: dict[str, Template] = {
+    "habitCpu": Template(f"avg_over_time(({_BY_POD} (rate({CPU}[$loadWindow]))) {_LIKE_US}){_WINDOWS})", _POD),
+    "habitMemory": Template(f"avg_over_time(({_BY_POD} ({_WORKING})) {_LIKE_US}){_WINDOWS})", _POD),
+}
+"""What pods use over a longer time, their start-up left out, for what is usual for their like."""
+
+TEMPLATES = SWEEP | NODES | PODS | HABITS
 SOURCES = {"container_": "cadvisor", "kube_": "kubeStateMetrics", "node_": "nodeExporter"}
 """Who serves the metrics that our own queries read, by the beginning of their names."""
 _SOURCE_OF = {
@@ -220,8 +231,8 @@ _SOURCE_OF = {
 }
 MACROS = ("window", "reach", "step", "rateWindow", "leaveWindow", "startup", "seen")
 """Those that every query may use; ``$cluster`` only where a cluster's label is configured."""
-LOAD_MACROS = ("loadWindow", "loadStep", "spreadWindow")
-"""Those that queries of ``NODES`` and ``PODS`` may use besides."""
+LOAD_MACROS = ("loadWindow", "loadStep", "spreadWindow", "habit", "grown")
+"""Those that queries of ``NODES``, ``PODS`` and ``HABITS`` may use besides."""
 SPREAD_WINDOWS = 3
 _LOAD_STEPS = 20
 """A twentieth of a window is less than is known of when a pod's first sample came."""
@@ -248,6 +259,15 @@ def pod_queries(
 ) -> dict[str, str]:
     """The queries of ``PODS`` likewise."""
     return _written(PODS, load_macros(policy, balance, dialect), dialect)
+
+
+def habit_queries(
+    policy: IdlePolicy,
+    dialect: Dialect = Dialect(),  # noqa: B008 - frozen
+    balance: BalancePolicy = BalancePolicy(),  # noqa: B008 - frozen
+) -> dict[str, str]:
+    """The queries of ``HABITS`` likewise."""
+    return _written(HABITS, load_macros(policy, balance, dialect), dialect)
 
 
 def scoped(text: str, dialect: Dialect) -> str:
@@ -303,6 +323,8 @@ def load_macros(policy: IdlePolicy, balance: BalancePolicy, dialect: Dialect) ->
         "loadWindow": duration(balance.window),
         "loadStep": duration(max(balance.window / _LOAD_STEPS, timedelta(milliseconds=1))),
         "spreadWindow": duration(SPREAD_WINDOWS * balance.window),
+        "habit": duration(balance.habit),
+        "grown": seconds(policy.startup_grace + balance.window),
     }
 
 

@@ -24,6 +24,7 @@ def query_uses(
 ) -> tuple[QueryUse, ...]:
     """Which queries will be asked, in whose words, and what they read and must answer."""
     load = promql.node_queries(policy, dialect, balance) | promql.pod_queries(policy, dialect, balance)
+    load |= promql.habit_queries(policy, dialect, balance)
     texts = promql.sweep_queries(policy, dialect) | load
     ours = tuple(
         QueryUse(
