@@ -26,7 +26,12 @@ from webhook.jobs.sync import capture
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("e2e-node-load-live")]
 
 QUICK = Policy(
-    idle=IdlePolicy(rate_window=timedelta(seconds=5), step=timedelta(seconds=1), scrape_interval=timedelta(seconds=1)),
+    idle=IdlePolicy(
+        rate_window=timedelta(seconds=5),
+        step=timedelta(seconds=1),
+        scrape_interval=timedelta(seconds=1),
+        startup_grace=timedelta(seconds=2),
+    ),
     balance=BalancePolicy(window=timedelta(seconds=6)),
 )
 CORES = {"nginx-demo": 0.25, "checkout": 0.5}
@@ -96,6 +101,21 @@ def test_an_owner_is_told_by_its_pods_and_a_namespace_by_its_requests(control_pl
     assert found.workloads[CHECKOUT].use.memory_bytes == pytest.approx(1e8, rel=0.01)
     assert found.namespaces["shop"].use_ratio.cpu == pytest.approx(0.75, rel=0.1)
     assert found.nodes["regular-1"].capacity_type is CapacityType.REGULAR
+
+
+def test_over_an_hour_a_pod_of_a_minute_is_told_by_its_minute_and_not_by_a_sixtieth(control_plane, sources):
+    api = connect(control_plane.admin_kubeconfig, None)
+    now = datetime.now(UTC)
+    pods = [pod for pod in Cluster(api, lambda: now).census().pods if pod.name.startswith("checkout")]
+    assert QUICK.balance.habit == timedelta(hours=1)
+
+    def settled():
+        habits = sources["label"].pod_habits(QUICK)
+        found = [habits.of(pod.namespace, pod.name) for pod in pods]
+        return found if all(one and abs(one.cpu_cores - 0.5) < 0.1 for one in found) else None
+
+    found = wait_for(settled, 90, "the pods' habits to settle")
+    assert [one.memory_bytes for one in found] == pytest.approx([1e8, 1e8], rel=0.01)
 
 
 def test_a_node_that_swings_deviates_and_who_just_came_is_expected_as_its_siblings_are(
