@@ -93,9 +93,8 @@ def test_a_whole_file_is_read_into_values():
         max_unready=0.5,
         run_seconds=30,
     )
-    assert policy.balance == BalancePolicy(
-        timedelta(minutes=10), timedelta(hours=2), timedelta(minutes=3), 2, 0, 0.05, 0.9, 100
-    )
+    minutes = [timedelta(minutes=each) for each in (10, 120, 3)]
+    assert policy.balance == BalancePolicy(*minutes, 2, 0, 0.05, 0.9, 100)
     assert found.prometheus is not None
     assert found.prometheus.bearer_token_file == Path("/run/token")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from webhook.core.policy import IdlePolicy
 from webhook.errors import UsageUnavailable
 from webhook.wire.prometheus import code_of, decode_error, decode_pods, decode_time, decode_vector, decode_version
-from webhook.wire.promql import TEMPLATES, duration, node_queries, pod_queries, seconds, sweep_queries
+from webhook.wire.promql import TEMPLATES, duration, habit_queries, node_queries, pod_queries, seconds, sweep_queries
 
 
 def vector(*values, **top):
@@ -190,7 +190,7 @@ def test_durations_are_written_to_the_millisecond(length):
 def test_no_query_knows_a_default_for_what_is_missing(window, rate, step):
     """`or vector(0)` turns an outage into rest; the number of queries is constant."""
     policy = IdlePolicy(window=window, rate_window=rate, step=step)
-    queries = sweep_queries(policy) | node_queries(policy) | pod_queries(policy)
+    queries = sweep_queries(policy) | node_queries(policy) | pod_queries(policy) | habit_queries(policy)
     assert queries.keys() == TEMPLATES.keys()
     for query in queries.values():
         assert "vector(" not in query
