@@ -12,11 +12,11 @@ from tests.builders import NOW
 from tests.core.test_owners import key, pod, ref
 from webhook.core import load
 from webhook.core.census import Census, NodeFact
-from webhook.core.habit import Told, learn
 from webhook.core.ledger import KEEP
 from webhook.core.load import Measured, measure, recent
 from webhook.core.model import Estimate, PodUse, Resources, UseRatio, WorkloadKey
 from webhook.core.nodetable import missing_parts
+from webhook.core.poduse import Told, learn
 from webhook.core.policy import BalancePolicy
 from webhook.core.quantity import rounded
 from webhook.core.usage import NodeSample, PodHabits, PodsUse

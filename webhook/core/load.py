@@ -21,8 +21,8 @@ from typing import NamedTuple
 from webhook.core import habits
 from webhook.core.census import Census, PodFact
 from webhook.core.expectation import expect
-from webhook.core.habit import Told, learn
 from webhook.core.model import Bound, Estimate, Namespace, PodUse, Resources, UseRatio, Workload, WorkloadKey
+from webhook.core.poduse import Told, learn
 from webhook.core.policy import BalancePolicy
 from webhook.core.quantity import rounded
 from webhook.core.snapshot import Snapshot
