@@ -69,9 +69,8 @@ def test_a_whole_file_is_read_into_values():
     found = load(WHOLE, source="config.yaml")
     policy = found.policy
     assert (policy.mode, policy.placement, policy.max_spot) == (Mode.MOVE, PlacementMode.REQUIRED, "75%")
-    assert policy.idle.window == timedelta(minutes=90)
-    assert policy.idle.cpu_floor_cores == 0.02
-    assert policy.idle.received_bytes_per_second == 2000
+    idle = policy.idle
+    assert (idle.window, idle.cpu_floor_cores, idle.received_bytes_per_second) == (timedelta(minutes=90), 0.02, 2000)
     assert policy.idle.startup_grace == timedelta(0)
     assert policy.idle.max_clock_skew == timedelta(milliseconds=500)
     assert policy.spot_labels == (
