@@ -1,5 +1,7 @@
 """A census, read once or kept by watches."""
 
+from datetime import timedelta
+
 import pytest
 
 from tests.adapters.fake_apiserver import BUDGETS, COLLECTIONS, CRONJOBS, NODES, PODS, VOLUMES, FakeApiServer, Fault
@@ -174,6 +176,28 @@ def test_a_kept_census_is_the_one_that_would_be_read(server, watched):
     server.put(PODS, "second", "shop")
     wait_for(lambda: watched.generation > before, 10, "a change")
     assert {pod.name for pod in watched.census().pods} == {"web-1-x", "second"}
+
+
+def test_who_is_deleted_under_a_watch_is_told_as_departed_and_not_for_ever(server):
+    times = [NOW]
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u", "controller": True}
+    started = {"phase": "Running", "startTime": "2026-03-14T15:00:00Z"}
+    for name, spec in (("ran", {"nodeName": "n1"}), ("never", {}), ("stays", {"nodeName": "n1"})):
+        server.put(PODS, name, "shop", metadata={"ownerReferences": [owner]}, spec=spec, status=started)
+    watched = WatchedCluster(api_of(server), lambda: times[-1], pace=QUICK)
+    watched.start()
+    try:
+        wait_for(lambda: watched.synced and len(watched.census().pods) == 3, 10, "all kinds")
+        assert watched.census().departed == ()
+        for name in ("ran", "never"):
+            server.remove(PODS, name, "shop")
+        wait_for(lambda: len(watched.census().pods) == 1, 10, "the deletions")
+        (gone,) = watched.census().departed
+        assert (gone.name, gone.node_name, gone.ended_at) == ("ran", "n1", NOW)
+        times.append(NOW + timedelta(hours=1))
+        assert watched.census().departed == ()
+    finally:
+        watched.stop()
 
 
 def test_before_everything_was_listed_there_is_no_census(server):

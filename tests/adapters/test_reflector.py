@@ -179,6 +179,23 @@ def test_a_list_is_the_truth_whatever_was_before(before, listed):
     assert {e.key: e for e in store.entries()} == {event.entry.key: event.entry for event in listed}
 
 
+@given(HISTORIES, HISTORIES)
+def test_each_object_that_goes_is_told_once_for_each_time_that_it_was_there(before, listed):
+    """By event or by a list that knows it no more; late and repeated events tell nothing."""
+    told = []
+    store = Store(gone=told.append)
+    for event in before:
+        store.apply(event)
+        store.apply(event)
+    deleted = sum(event.kind == "DELETED" for event in before)
+    assert len(told) <= deleted
+    held = {entry.key: entry for entry in store.entries()}
+    told.clear()
+    store.replace([event.entry for event in listed])
+    missed = held.keys() - {event.entry.key for event in listed}
+    assert sorted(map(repr, told)) == sorted(repr(held[key].fact) for key in missed)
+
+
 def test_an_event_that_changes_nothing_we_read_is_no_change():
     store = Store()
     store.replace([version(1).entry])

@@ -5,6 +5,7 @@ By both ways that a series leads to its node: cAdvisor's label `node`, and a nod
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from tests.parts.processes import wait_for
@@ -14,8 +15,9 @@ from tests.parts.prometheus import (
     kubelet_target,
     node_exporter_target,
 )
-from webhook.adapters.cluster import Cluster
+from webhook.adapters.cluster import Cluster, WatchedCluster
 from webhook.adapters.kubeapi import connect
+from webhook.adapters.reflector import Pace
 from webhook.adapters.usage import Prometheus, PrometheusSettings
 from webhook.core.book import Book
 from webhook.core.model import CapacityType, WorkloadKey
@@ -143,3 +145,33 @@ def test_a_node_that_swings_deviates_and_who_just_came_is_expected_as_its_siblin
         assert pod.expected.cpu_cores == pytest.approx(0.5, rel=0.3)
     finally:
         control_plane.scale("checkout", 2, namespace="shop")
+
+
+def test_what_a_pod_that_was_deleted_had_used_is_taken_off_its_node_by_whoever_saw_it_go(
+    control_plane, sources, usage_exporter
+):
+    """Prometheus holds its use for the rest of the window, and the node's mean holds it just as long."""
+    longer = msgspec.structs.replace(QUICK, balance=BalancePolicy(window=timedelta(seconds=30)))
+    watched = WatchedCluster(
+        connect(control_plane.admin_kubeconfig, None), lambda: datetime.now(UTC), pace=Pace(jitter=lambda: 0.5)
+    )
+
+    def load(cluster):
+        found = capture(cluster, NoBook(), longer, now=datetime.now(UTC), usage=sources["label"])
+        return found.nodes["regular-1"].load
+
+    plain = Cluster(connect(control_plane.admin_kubeconfig, None), lambda: datetime.now(UTC))
+    wait_for(lambda: load(plain) and abs(load(plain).cpu_cores - 1.75) < 0.05, 90, "a whole window of the others")
+    usage_exporter.set_usage("shop", "leaving", cpu_cores=2.0, memory_bytes=5e8)
+    control_plane.deployment("leaving", namespace="shop", replicas=1, cpu="500m")
+    watched.start()
+    try:
+        wait_for(lambda: load(plain) and load(plain).cpu_cores > 2.3, 90, "its use to be measured")
+        control_plane.scale("leaving", 0, namespace="shop")
+        wait_for(lambda: any(one.name.startswith("leaving") for one in watched.census().departed), 30, "it to be gone")
+        assert load(plain).cpu_cores > 2.2
+        assert load(watched).cpu_cores == pytest.approx(1.75, abs=0.15)
+        assert load(watched).memory_bytes < load(plain).memory_bytes
+    finally:
+        watched.stop()
+        control_plane.scale("leaving", 0, namespace="shop")

@@ -6,17 +6,20 @@ a mover: its kinds need rights of their own, and one that cannot be read costs m
 """
 
 import logging
+import threading
+from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
 from webhook.adapters.kubeapi import KubeApi
 from webhook.adapters.reflector import PAGE, Pace, Reflector, read_all
-from webhook.core.census import Census, ControllerFact, NodeFact, PodFact
+from webhook.core.census import Census, ControllerFact, Departed, NodeFact, PodFact
 from webhook.core.constraints import Autoscaler, Claim, Constraints, DisruptionBudget, Quota, StorageClass, Volume
+from webhook.core.departed import departed
 from webhook.core.model import Namespace
 from webhook.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnavailable
 from webhook.ports import Clock
@@ -77,7 +80,9 @@ class WatchedCluster:
         self._clock = clock
         self._version = ""
         self._fresh_at: datetime | None = None
-        self._reflectors = [Reflector(api, resource, pace=pace) for resource in RESOURCES]
+        self._departures = Departures(clock)
+        gone = {"Pod": self._departures.note}
+        self._reflectors = [Reflector(api, found, pace=pace, gone=gone.get(found.kind)) for found in RESOURCES]
         self._kinds = [resource.kind for resource in RESOURCES]
 
     def start(self) -> None:
@@ -115,7 +120,36 @@ class WatchedCluster:
             self._version = server_version(self._api)
         if self._fresh_at is None or all(r.connected or r.store.denied for r in self._reflectors):
             self._fresh_at = self._clock()
-        return assemble(entries, missing, taken_at=self._fresh_at, server_version=self._version)
+        census = assemble(entries, missing, taken_at=self._fresh_at, server_version=self._version)
+        return msgspec.structs.replace(census, departed=self._departures.known())
+
+
+_DEPARTED_STAY = timedelta(minutes=30)
+"""Prometheus tells what a pod used for one window after it went, and a stale Prometheus later."""
+_MOST_DEPARTED = 10_000
+
+
+class Departures:
+    """Pods that were deleted while somebody watched; the newest, and only such as ran on a node under a name of their own."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: deque[Departed] = deque(maxlen=_MOST_DEPARTED)
+
+    def note(self, fact: object) -> None:
+        """Take down a pod that is no more; anything else is none of ours."""
+        if isinstance(fact, PodFact) and (found := departed(fact, self._clock())):
+            with self._lock:
+                self._known.append(found)
+
+    def known(self) -> tuple[Departed, ...]:
+        """Who went within the last half hour."""
+        oldest = self._clock() - _DEPARTED_STAY
+        with self._lock:
+            while self._known and self._known[0].ended_at < oldest:
+                self._known.popleft()
+            return tuple(self._known)
 
 
 def stop_all(reflectors: Iterable[Reflector]) -> None:

@@ -53,16 +53,17 @@ class Store:
     """The objects of one kind. ``generation`` rises with each change of what decisions may see.
 
     Per object only a higher resourceVersion replaces a lower one, deletions included: these leave a tombstone until
-    the next list.
+    the next list. ``gone`` is told, once and quickly, of each object that is no more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, gone: Callable[[object], None] | None = None) -> None:
         self.generation = 0
         self.listed = False
         self.denied = False
         self._lock = threading.Lock()
         self._entries: dict[Key, Entry] = {}
         self._tombstones: dict[Key, int] = {}
+        self._gone = gone
 
     def entries(self) -> list[Entry]:
         """All of them, as of one moment."""
@@ -75,6 +76,8 @@ class Store:
         with self._lock:
             if not self.listed or {k: e.fact for k, e in found.items()} != self._facts():
                 self.generation += 1
+            for key in self._entries.keys() - found.keys():
+                self._bid_farewell(self._entries[key])
             self._entries, self._tombstones = found, {}
             self.listed, self.denied = True, False
 
@@ -100,6 +103,7 @@ class Store:
             if event.kind == "DELETED":
                 self._bury(entry.key, version)
                 changed = before is not None
+                self._bid_farewell(entry)
             else:
                 self._tombstones.pop(entry.key, None)
                 self._entries[entry.key] = entry
@@ -111,6 +115,10 @@ class Store:
         self._tombstones[key] = version
         while len(self._tombstones) > _MOST_TOMBSTONES:
             del self._tombstones[next(iter(self._tombstones))]
+
+    def _bid_farewell(self, entry: Entry) -> None:
+        if self._gone is not None:
+            self._gone(entry.fact)
 
     def _facts(self) -> dict[Key, object]:
         return {key: entry.fact for key, entry in self._entries.items()}
@@ -132,10 +140,17 @@ class Reflector:
     reflector's own event, so that ``stop`` ends a wait.
     """
 
-    def __init__(
-        self, api: KubeApi, resource: Resource, *, pace: Pace, selector: str = "", sleep: _Sleep | None = None
+    def __init__(  # noqa: PLR0913 - all that a watch can be told, by name
+        self,
+        api: KubeApi,
+        resource: Resource,
+        *,
+        pace: Pace,
+        selector: str = "",
+        sleep: _Sleep | None = None,
+        gone: Callable[[object], None] | None = None,
     ) -> None:
-        self.store = Store()
+        self.store = Store(gone=gone)
         self.lists = 0
         self.connected = False
         """Whether a watch is open now: what ``store`` holds is then as fresh as it gets."""

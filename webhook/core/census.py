@@ -163,10 +163,21 @@ class ControllerFact(Value, frozen=True):
     rollout: Rollout | None = None
 
 
+class Departed(Value, frozen=True):
+    """A pod that ran on a node and is no more; no other pod has its name soon. ``ended_at`` is when that was seen, or known."""
+
+    namespace: str
+    name: str
+    node_name: str
+    began_at: datetime
+    ended_at: datetime
+
+
 class Census(Value, frozen=True):
     """One consistent reading. ``missing`` names the kinds that could not be read, e.g. for want of a right.
 
-    ``constraints`` are read only where something may be moved; None elsewhere.
+    ``constraints`` are read only where something may be moved; None elsewhere. ``departed`` are pods that were deleted
+    within the last minutes, where somebody watched; ``pods`` has those that ended and are still there.
     """
 
     taken_at: datetime
@@ -177,3 +188,4 @@ class Census(Value, frozen=True):
     missing: tuple[str, ...] = ()
     server_version: str = ""
     constraints: Constraints | None = None
+    departed: tuple[Departed, ...] = ()

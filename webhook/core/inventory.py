@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from webhook.core import consent, fairness, habits, load, owners, rules, spotpool
+from webhook.core import consent, departed, fairness, habits, load, owners, rules, spotpool
 from webhook.core.book import Book
 from webhook.core.census import Census, ControllerFact, NodeFact, PodFact
 from webhook.core.model import (
@@ -195,11 +195,15 @@ def platform_of(labels: Mapping[str, str]) -> Platform:
 
 
 def node_load(sample: NodeSample | None, measured: load.Measured, policy: BalancePolicy) -> NodeLoad | None:
-    """What a node is told to use, with what habit says of its pods while these can still be those measured."""
+    """What a node is told to use, less what pods did that are no more, with what habit says of its pods.
+
+    Both only while its pods can still be those that were measured.
+    """
     if sample is None:
         return None
     if not measured.speaks_of(sample, policy):
         measured = load.NOTHING
+    sample = departed.without(sample, measured.left, told_at=measured.evaluated_at, window=policy.window)
     habit = measured.habits.get(sample.node)
     return NodeLoad(
         cpu_cores=sample.cpu_cores,

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from webhook.core import habits
 from webhook.core.census import Census, PodFact
+from webhook.core.departed import has_its_own_name, left_behind
 from webhook.core.expectation import expect
 from webhook.core.model import Bound, Estimate, Namespace, PodUse, Resources, UseRatio, Workload, WorkloadKey
 from webhook.core.poduse import Told, learn
@@ -38,15 +39,14 @@ _PODS_STAY = timedelta(minutes=5)
 """Of several polls of what pods use, one may fail, and a short ``max_age`` of nodes' load is shorter than one."""
 _HABITS_STAY = timedelta(minutes=30)
 """Half of the hour that they are of by default: several polls of them may fail."""
-_NAMING_ANEW = frozenset({"DaemonSet", "Job", "ReplicaSet", "ReplicationController"})
-"""Kinds that give each pod a name that none had before."""
 
 
 class Measured(NamedTuple):
     """What pods' use says, by workload, by namespace, and by node and namespace; the first also of DaemonSets.
 
     ``habits`` is by node how much more its pods would use if each used what its owner's pods do; it may be negative.
-    ``evaluated_at`` is by Prometheus' clock; None where nobody told.
+    ``evaluated_at`` is by Prometheus' clock; None where nobody told. ``left`` is by node what pods that are no more add to
+    its means yet.
     """
 
     workloads: Mapping[WorkloadKey, PodUse]
@@ -54,6 +54,7 @@ class Measured(NamedTuple):
     on_nodes: Mapping[str, dict[str, Resources]]
     habits: Mapping[str, Resources] = {}
     evaluated_at: datetime | None = None
+    left: Mapping[str, Resources] = {}
 
     def speaks_of(self, sample: NodeSample, policy: BalancePolicy) -> bool:
         """Whether the pods on a node can still be those that it bore when it was sampled; what their like use lasts longer."""
@@ -133,7 +134,7 @@ def measure(  # noqa: PLR0913 - all that it hangs on, by name
     spans = {node: memory_span(sample.memory_span_seconds, policy.window) for node, sample in samples.items()}
     for pod, used in _joined(census, use):
         held = _held(pod, use.evaluated_at, policy.window, spans.get(pod.node_name))
-        if held.cpu < 1 and not _has_its_own_name(pod):
+        if held.cpu < 1 and not has_its_own_name(pod):
             continue
         on_node = Resources(cpu_cores=used.cpu_cores, memory_bytes=used.memory_bytes * held.memory)
         on_nodes[pod.node_name].setdefault(pod.namespace, []).append(on_node)
@@ -156,6 +157,7 @@ def measure(  # noqa: PLR0913 - all that it hangs on, by name
         },
         _habits(owned, workloads),
         use.evaluated_at,
+        {node: _sum(parts) for node, parts in left_behind(census, use, policy.window).items()},
     )
 
 
@@ -190,11 +192,6 @@ def _held(pod: PodFact, at: datetime, window: timedelta, memory_span_seconds: fl
     age, whole = (at - pod.began_at).total_seconds(), window.total_seconds()
     span = whole if memory_span_seconds is None else memory_span_seconds
     return Held(min(1.0, age / whole), 1.0 if age >= span else age / span)
-
-
-def _has_its_own_name(pod: PodFact) -> bool:
-    """Whether no other pod had its name within the window: what is told of a StatefulSet's may be the predecessor's, elsewhere."""
-    return pod.controller is not None and pod.controller.kind in _NAMING_ANEW
 
 
 def _is_grown(pod: PodFact, at: datetime, window: timedelta) -> bool:

@@ -26,6 +26,7 @@ _LEAST_SAMPLED = 100
 class Measured:
     """``mean`` and ``deviation`` are (2, nodes) in cores and bytes over minutes before ``minute``.
 
+    ``gone`` are pods that ended since the window began, with ``gone_mean`` like ``pod_mean``.
     ``pods`` are running ones that were seen, ``pod_mean`` is (2, pods) of them over the window, of CPU by the part of it that
     they ran, and ``pod_habit`` over whole windows of an hour or what they ran of it; NaN of who ran for none since its start-up.
     """
@@ -36,6 +37,8 @@ class Measured:
     pods: Whole
     pod_mean: Floats
     pod_habit: Floats
+    gone: Whole
+    gone_mean: Floats
 
 
 class Ground:
@@ -102,18 +105,26 @@ class Ground:
         seen = self.use[:, :, first:minute]
         pods = self.running(now)
         pods = pods[self.world.begins[pods] < minute]
-        ran = np.arange(first, minute) >= self.world.begins[pods][:, None]
-        pod_mean = (self.world.use[:, pods, first:minute] * ran).sum(axis=2, dtype=np.float64)
-        pod_mean[CPU] /= minute - first
-        pod_mean[MEMORY] /= ran.sum(axis=1)
+        gone = np.flatnonzero((self.node[: self._known] >= 0) & (self.world.ends[: self._known] <= now))
+        gone = gone[(self.world.ends[gone] > first) & (self.world.begins[gone] < minute)]
         return Measured(
             minute=minute,
             mean=seen.mean(axis=2),
             deviation=seen.std(axis=2),
             pods=pods,
-            pod_mean=pod_mean,
+            pod_mean=self._pod_means(pods, first, minute),
             pod_habit=self._habits(pods, minute),
+            gone=gone,
+            gone_mean=self._pod_means(gone, first, minute),
         )
+
+    def _pod_means(self, pods: Whole, first: int, minute: int) -> Floats:
+        minutes = np.arange(first, minute)
+        ran = (minutes >= self.world.begins[pods][:, None]) & (minutes < self.world.ends[pods][:, None])
+        means: Floats = (self.world.use[:, pods, first:minute] * ran).sum(axis=2, dtype=np.float64)
+        means[CPU] /= minute - first
+        means[MEMORY] /= ran.sum(axis=1)
+        return means
 
     def _habits(self, pods: Whole, minute: int) -> Floats:
         """As Prometheus is asked for them: the mean of what was measured at each step of a window, once a pod is grown."""

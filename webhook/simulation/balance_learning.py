@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from webhook.core import inventory, load
+from webhook.core import departed, inventory, load
 from webhook.core.census import Census, PodFact
 from webhook.core.model import CapacityType, ControllerRef, Node, Resources, WorkloadKey
 from webhook.core.policy import BalancePolicy
@@ -27,11 +27,15 @@ class Learner:
         self._facts: dict[int, PodFact] = {}
 
     def learn(self, ground: Ground, measured: Measured) -> load.Measured:
-        """Of the pods that run, and were seen."""
+        """Of the pods that run, and were seen, and of those that are no more."""
         at = START + timedelta(minutes=measured.minute)
         facts = tuple(self._fact(ground, pod) for pod in measured.pods.tolist())
-        use, habits = _by_pod(facts, measured.pod_mean), _by_pod(facts, measured.pod_habit)
-        census = Census(taken_at=at, pods=facts)
+        left = tuple(self._fact(ground, pod) for pod in measured.gone.tolist())
+        ended = (START + timedelta(minutes=int(minute)) for minute in self._world.ends[measured.gone])
+        gone = (departed.departed(fact, when) for fact, when in zip(left, ended, strict=True))
+        habits = _by_pod(facts, measured.pod_habit)
+        use = _by_pod(facts, measured.pod_mean) | _by_pod(left, measured.gone_mean)
+        census = Census(taken_at=at, pods=facts, departed=tuple(one for one in gone if one is not None))
         return load.measure(census, PodsUse(at, use), self._owners, self._balance, PodHabits(at, habits))
 
     def nodes(self, measured: Measured | None, learnt: load.Measured) -> list[Node]:

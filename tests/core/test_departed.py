@@ -1,0 +1,121 @@
+"""What pods that are no more add to their node's means, against a node of whole seconds that is looked at."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import NOW
+from tests.core.test_owners import pod, ref
+from webhook.core import inventory, load
+from webhook.core.census import Census
+from webhook.core.departed import departed, left_behind, without
+from webhook.core.model import Resources
+from webhook.core.policy import BalancePolicy
+from webhook.core.usage import NodeSample, PodsUse
+
+POLICY = BalancePolicy()
+WINDOW = int(POLICY.window.total_seconds())
+
+
+def ran(name, began, ended, *, node="a", **facts):
+    """A pod of a ReplicaSet; seconds from the window's begin."""
+    start = NOW - POLICY.window
+    made = pod(
+        name, owner=ref("ReplicaSet", "web"), node_name=node, started_at=start + timedelta(seconds=began), **facts
+    )
+    return departed(made, start + timedelta(seconds=ended))
+
+
+def sample(cpu, memory, at=NOW):
+    return NodeSample(node="a", cpu_cores=cpu, memory_bytes=memory, sampled_at=at, source="x")
+
+
+lives = st.tuples(st.integers(-600, WINDOW - 1), st.integers(1, 900), st.floats(0, 4), st.floats(0, 1e9))
+
+
+@given(gone=st.lists(lives, max_size=6), staying=st.tuples(st.floats(0, 4), st.floats(0, 1e9)))
+def test_a_node_is_taken_for_what_those_use_that_are_left(gone, staying):
+    """Each second of the window is added up, of those that ended and of one that stays."""
+    cpu, memory = staying[0] * WINDOW, staying[1] * WINDOW
+    told, left = {}, []
+    for number, (began, lasted, cores, size) in enumerate(gone):
+        ended = min(began + lasted, WINDOW)
+        seconds = max(0, ended - max(began, 0))
+        cpu, memory = cpu + cores * seconds, memory + size * seconds
+        left.append(ran(str(number), began, ended))
+        if seconds:
+            told["shop", str(number)] = (cores * seconds / WINDOW, size)
+    census = Census(taken_at=NOW, departed=tuple(left))
+    parts = left_behind(census, PodsUse(NOW, told), POLICY.window)
+    whole = {
+        node: Resources(sum(p.cpu_cores for p in of), sum(p.memory_bytes for p in of)) for node, of in parts.items()
+    }
+    found = without(sample(cpu / WINDOW, memory / WINDOW), whole, told_at=NOW, window=POLICY.window)
+    assert found.cpu_cores == pytest.approx(staying[0], abs=1e-6)
+    assert found.memory_bytes == pytest.approx(staying[1], abs=1)
+
+
+def test_what_was_left_behind_fades_as_the_window_moves_on_and_is_never_more_than_was_measured():
+    left = {"a": Resources(1.0, 1e9)}
+    cpus = [
+        without(sample(1.5, 0.5e9, NOW + later), left, told_at=NOW, window=POLICY.window).cpu_cores
+        for later in (timedelta(minutes=-9), timedelta(0), POLICY.window / 2, POLICY.window, 2 * POLICY.window)
+    ]
+    assert cpus == [0.5, 0.5, 1.0, 1.5, 1.5]
+    assert without(sample(1.5, 0.5e9), left, told_at=NOW, window=POLICY.window).memory_bytes == 0.0
+    assert without(sample(1.5, 0.5e9), {"b": left["a"]}, told_at=NOW, window=POLICY.window) == sample(1.5, 0.5e9)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"node_name": ""},
+        {"started_at": None},
+        {"controller": None},
+        {"controller": ref("StatefulSet", "db")},
+    ],
+)
+def test_who_never_ran_or_may_share_its_name_with_another_leaves_nothing(changed):
+    made = pod("x", owner=ref("ReplicaSet", "web"), node_name="a", started_at=NOW)
+    assert departed(made, NOW) is not None
+    assert departed(msgspec.structs.replace(made, **changed), NOW) is None
+
+
+def test_a_pod_that_ended_and_is_still_listed_left_when_its_readiness_turned():
+    half = NOW - POLICY.window / 2
+    ended = pod(
+        "x", owner=ref("Job", "load"), node_name="a", phase="Succeeded", started_at=NOW - POLICY.window, ready_at=half
+    )
+    use = PodsUse(NOW, {("shop", "x"): (0.5, 1e9)})
+    census = Census(taken_at=NOW, pods=(ended,))
+    assert left_behind(census, use, POLICY.window) == {"a": [Resources(0.5, 0.5e9)]}
+    both = msgspec.structs.replace(census, departed=(departed(ended, NOW),))
+    assert left_behind(both, use, POLICY.window) == {"a": [Resources(0.5, 0.5e9)]}, "counted once"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_what_is_no_measurement_takes_nothing_off(value):
+    census = Census(taken_at=NOW, departed=(ran("x", 0, WINDOW),))
+    assert left_behind(census, PodsUse(NOW, {("shop", "x"): (value, 1.0)}), POLICY.window) == {}
+    assert left_behind(census, PodsUse(NOW, {}), POLICY.window) == {}
+
+
+def test_a_nodes_load_is_told_without_them_and_the_habits_of_the_others_stand_on_that():
+    stays = pod(
+        "y",
+        owner=ref("ReplicaSet", "web"),
+        node_name="a",
+        phase="Running",
+        ready=True,
+        started_at=NOW - timedelta(hours=1),
+    )
+    census = Census(taken_at=NOW, pods=(stays,), departed=(ran("x", -600, WINDOW),))
+    use = PodsUse(NOW, {("shop", "x"): (2.0, 2e9), ("shop", "y"): (1.0, 1e9)})
+    measured = load.measure(census, use, {}, POLICY)
+    found = inventory.node_load(sample(3.5, 4e9), measured, POLICY)
+    assert (found.cpu_cores, found.memory_bytes) == (1.5, 2e9)
+    late = inventory.node_load(sample(3.5, 4e9, NOW + timedelta(hours=1)), measured, POLICY)
+    assert late.cpu_cores == 3.5

@@ -1,0 +1,81 @@
+"""What pods that are no more still add to the means of the nodes they ran on.
+
+A node's window holds their use until it has moved on, and nothing of it will be there in the next hours. Prometheus tells
+what they used for as long as its own window holds them, but not where that was; who kept or watched the pods knows.
+CPU is told as the part of the window that they ran for; memory is the mean of what they had while they ran::
+
+    part = the time that they ran within the window / window
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from math import isfinite
+
+import msgspec
+
+from webhook.core.census import FINISHED, Census, Departed, PodFact
+from webhook.core.model import Resources
+from webhook.core.usage import NodeSample, PodsUse
+
+_NAMING_ANEW = frozenset({"DaemonSet", "Job", "ReplicaSet", "ReplicationController"})
+"""Kinds that give each pod a name that none had before."""
+
+
+def has_its_own_name(pod: PodFact) -> bool:
+    """Whether no other pod had its name within the window: what is told of a StatefulSet's may be the predecessor's, elsewhere."""
+    return pod.controller is not None and pod.controller.kind in _NAMING_ANEW
+
+
+def departed(pod: PodFact, seen_at: datetime) -> Departed | None:
+    """A pod that was seen to be no more, or to have ended; None where its use could not be told from another's, or it never ran."""
+    if not pod.node_name or pod.began_at is None or not has_its_own_name(pod):
+        return None
+    # Its Ready condition turns when it ends, and nothing else of it tells when that was.
+    ended_at = pod.ready_at if pod.phase in FINISHED and pod.ready_at is not None else seen_at
+    return Departed(
+        namespace=pod.namespace,
+        name=pod.name,
+        node_name=pod.node_name,
+        began_at=pod.began_at,
+        ended_at=max(pod.began_at, ended_at),
+    )
+
+
+def left_behind(census: Census, use: PodsUse, window: timedelta) -> dict[str, list[Resources]]:
+    """By node, what each of them adds to its means over ``window``, as of when ``use`` was told."""
+    found: dict[str, list[Resources]] = {}
+    for one in _all(census):
+        used = use.pods.get((one.namespace, one.name))
+        if used is None or not all(isfinite(value) and value >= 0 for value in used):
+            continue
+        ran = min(one.ended_at, use.evaluated_at) - max(one.began_at, use.evaluated_at - window)
+        part = min(1.0, max(0.0, ran / window))
+        if part > 0:
+            found.setdefault(one.node_name, []).append(Resources(cpu_cores=used[0], memory_bytes=used[1] * part))
+    return found
+
+
+def _all(census: Census) -> Iterable[Departed]:
+    by_name = {(one.namespace, one.name): one for one in _ended(census)}
+    return (by_name | {(one.namespace, one.name): one for one in census.departed}).values()
+
+
+def _ended(census: Census) -> Iterator[Departed]:
+    for pod in census.pods:
+        if pod.phase in FINISHED and (found := departed(pod, census.taken_at)):
+            yield found
+
+
+def without(
+    sample: NodeSample, left: Mapping[str, Resources], *, told_at: datetime | None, window: timedelta
+) -> NodeSample:
+    """A node's sample less what was left behind there. As the window moves on since ``told_at``, it holds less of that."""
+    gone = left.get(sample.node)
+    if gone is None or told_at is None:
+        return sample
+    still = min(1.0, max(0.0, 1.0 - (sample.sampled_at - told_at) / window))
+    return msgspec.structs.replace(
+        sample,
+        cpu_cores=max(0.0, sample.cpu_cores - still * gone.cpu_cores),
+        memory_bytes=max(0.0, sample.memory_bytes - still * gone.memory_bytes),
+    )
