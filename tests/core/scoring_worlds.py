@@ -75,7 +75,8 @@ def rows_of(snapshot, names):
     return table(snapshot).rows_of(names, len(names))
 
 
-PARTS = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.2]), st.floats(0, 1.5, allow_subnormal=False))
+PARTS = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.2]), st.floats(1e-9, 1.5))
+"""Of allocatable. What is below ``nodetable.NOTHING`` is none, and the reference knows no such line."""
 AMOUNTS = st.one_of(st.just(0.0), st.floats(0.001, 4))
 
 

@@ -122,7 +122,13 @@ def test_whose_number_of_replicas_stands_is_known_until_somebody_asks_for_anothe
     ask(3)
     again = settled(workloads, key, 3)
     assert (owner(), is_ours(again.fact)) == ("kubectl", False)
-    assert workloads.scale(key, 2, resource_version=again.resource_version).answer is Answer.DONE
+
+    def lowered():
+        # What was asked for before may still be written to the status.
+        live = workloads.live(key, "")
+        return workloads.scale(key, 2, resource_version=live.resource_version).answer is Answer.DONE
+
+    wait_for(lowered, 30, "a version that nobody writes meanwhile")
     assert owner() == MANAGER
 
 
