@@ -68,8 +68,8 @@ class HotRoutes:
     """The paths that are called for each pod, answered without Flask."""
 
     def __init__(self, app: Flask, metrics: Metrics) -> None:
-        self._routes: dict[str, Route] = app.extensions[_ROUTES]
-        self._by_target = {path.encode(): route for path, route in self._routes.items()}
+        routes: dict[str, Route] = app.extensions[_ROUTES]
+        self._by_target = {path.encode(): route for path, route in routes.items()}
         self._metrics = metrics
 
     def find(self, target: bytes) -> Route | None:

@@ -59,8 +59,9 @@ class PodFact(Value, frozen=True):
     """``started_at`` is status.startTime; ``requests`` sums its containers', overhead included.
 
     ``running_since`` is when the first of its containers began, where that was a good while after the kubelet had seen
-    the pod; None elsewhere, and where an earlier container of its may have run. ``ready_at`` is when its Ready condition last changed; ``restarts`` the most of any of its
-    containers proper, ``sidecar_restarts`` of any of its init containers that restart always.
+    the pod; None elsewhere, and where an earlier container of its may have run. ``ready_at`` is when its Ready condition
+    last changed; ``restarts`` the most of any of its containers proper, ``sidecar_restarts`` of any of its init containers
+    that restart always.
     ``decision`` is what the webhook stamped on it, see ``placement``. ``deletion_cost`` is the annotation that the
     ReplicaSet controller reads, 0 where it is absent or no number.
     """
