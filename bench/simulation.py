@@ -60,8 +60,7 @@ def _shaped(item):
 
 def _promises(results):
     broken = {
-        "moves begun beyond a budget": lambda kept: kept.moves_beyond_budget,
-        "pods booked beyond a budget, moves under way too": lambda kept: kept.pods_beyond_budget,
+        "pods booked beyond a budget": lambda kept: kept.pods_beyond_budget,
         "moves to spot on unknown": lambda kept: kept.moves_to_spot_on_unknown,
         "moments below the floor": lambda kept: kept.moments_below_floor,
         "runs that do not end at rest": lambda kept: int(not kept.ended_at_rest),

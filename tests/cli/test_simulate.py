@@ -13,7 +13,7 @@ SMALL = ("--workloads", "6", "--days", "1")
 def test_it_prints_what_a_load_came_to(cli):
     told = cli("simulate", *SMALL)
     assert told.code == 0, told.err
-    for words in ("6 workloads", "0 moves beyond budget", "clairvoyant", "HOURS ON SPOT"):
+    for words in ("6 workloads", "0 pods beyond a budget", "clairvoyant", "HOURS ON SPOT"):
         assert words in told.out
 
 

@@ -553,6 +553,37 @@ def test_a_surge_that_must_evict_waits_for_the_budget_with_one_replica_more():
     assert (web.replicas, web.available) == (2, 2)
 
 
+@pytest.mark.parametrize("tight", [{"per_workload": "1"}, {"per_node": "1"}], ids=["workload", "node"])
+def test_the_budgets_of_its_own_workload_and_node_hold_for_the_second_pod_of_a_surge_too(tight):
+    policy = msgspec.structs.replace(AMPLE, moves=MovePolicy(to_spot=Limits(**(_MANY | tight))))
+    cluster = TinyCluster(policy=policy)
+    web = cluster.deploy(replicas=2, spread=True)
+    trust_no_costs(cluster)
+    began = cluster.now
+    for _ in range(9):
+        minute(cluster)
+        assert len(cluster.book.disruptions) == 1
+        assert (web.replicas, web.available) == (3, 3)
+    while cluster.book.moves and cluster.now < began + minutes(15):
+        minute(cluster)
+    assert writes(cluster)[:3] == ["scale", "evict", "scale"]
+    assert (web.replicas, web.available) == (2, 2)
+
+
+def test_a_window_longer_than_the_patience_is_waited_for():
+    """Else no surge that must evict could ever come to anything under it."""
+    limits = Limits(window=minutes(20), **(_MANY | {"per_workload": "1"}))
+    cluster = TinyCluster(policy=msgspec.structs.replace(AMPLE, moves=MovePolicy(to_spot=limits)))
+    web = cluster.deploy(replicas=2, spread=True)
+    trust_no_costs(cluster)
+    began = cluster.now
+    while "evict" not in writes(cluster) and cluster.now < began + minutes(25):
+        minute(cluster)
+        assert web.available >= 2
+    assert cluster.now >= began + minutes(20)
+    assert "evict" in writes(cluster)
+
+
 def trust_no_costs(cluster):
     """As where PodDeletionCost is off: a wrong victim of each workload was seen, and what that taught is over."""
     for made in cluster.deployed.values():

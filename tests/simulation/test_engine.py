@@ -53,7 +53,7 @@ def test_every_promise_is_kept_in_rough_weather(seed):
     result = simulate(make_scenario(seed, workloads=20, days=1, weather=STORMY), POLICY, seed)
     assert result.weather["crash"]
     assert result.pods_moved_to_spot
-    assert result.promises.moves_beyond_budget == 0
+    assert result.promises.pods_beyond_budget == 0
     assert result.promises.moves_to_spot_on_unknown == 0
     assert result.promises.moments_below_floor == 0
     assert result.promises.ended_at_rest

@@ -63,5 +63,16 @@ def test_a_look_in_between_at_one_of_them_hides_nothing_from_the_next():
     key = next(iter(cluster.deployments))
     assert not looks.world(wants_spot=False).scene.snapshot.workloads
     turn(cluster, key, Side.SPOT)
-    looks.only([key], wants_spot=True)
+    looks.following([key], wants_spot=True)
     assert set(looks.world(wants_spot=True).scene.snapshot.workloads) == {key}
+
+
+def test_who_follows_moves_of_some_knows_what_budgets_of_all_are_of():
+    hand = Hand(2)
+    looks, cluster = Looks(hand.cluster, hand.cluster.policy), hand.cluster
+    for _ in range(8):
+        hand.act()
+        key = next(iter(cluster.deployments))
+        some = looks.following([key], wants_spot=True)
+        assert set(some.scene.snapshot.workloads) == {key}
+        same(some, cluster.world())

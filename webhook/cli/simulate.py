@@ -150,7 +150,7 @@ def _promises(result: Result) -> str:
     kept = result.promises
     rest = "at rest at the end" if kept.ended_at_rest else "NOT at rest at the end"
     return (
-        f"{kept.moves_beyond_budget} moves beyond budget, {kept.moves_to_spot_on_unknown} to spot on unknown, "
+        f"{kept.pods_beyond_budget} pods beyond a budget, {kept.moves_to_spot_on_unknown} to spot on unknown, "
         f"{kept.moments_below_floor} moments below the floor, {rest}"
     )
 

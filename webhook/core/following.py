@@ -20,7 +20,7 @@ from webhook.core.planning import Plan, affords_one_more, refused
 from webhook.core.policy import Mode, MovePolicy
 from webhook.core.policy import Move as Way
 from webhook.core.scene import World
-from webhook.core.steps import Next, Situation
+from webhook.core.steps import Next, Situation, to_evict
 
 _LONGEST_HOLD = timedelta(minutes=5)
 
@@ -125,7 +125,7 @@ def situation(world: World, move: InFlight, live: Live) -> Situation:
         wanted=move.to if move.trim else belonging.side,
         stopped=world.stopped is not None or settled.mode is not Mode.MOVE,
         refusal=_second_thoughts(world, move, live) if touches else "",
-        affords=not chooses or affords_one_more(world, move),
+        affords=not chooses or _affords_eviction(world, move, live),
         by_cost=not chooses or not _took_a_wrong_one(move, world.control.finished),
     )
 
@@ -133,6 +133,11 @@ def situation(world: World, move: InFlight, live: Live) -> Situation:
 def _has_one_more(move: InFlight, live: Live) -> bool:
     """Whether more pods are Ready than the workload is to have."""
     return sum(pod.ready and pod.is_active for pod in live.pods) > move.replicas
+
+
+def _affords_eviction(world: World, move: InFlight, live: Live) -> bool:
+    pod = to_evict(move, live, world.classes)
+    return affords_one_more(world, move, pod.node_name if pod else "")
 
 
 def _took_a_wrong_one(move: InFlight, ended: Iterable[Finished]) -> bool:

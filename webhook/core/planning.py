@@ -275,7 +275,7 @@ class _Chooser:
         self._number = max(world.control.numbered, _learnt(world))
         self._spent: dict[Side, Refusal | None] = {}
         """What the budgets of all together say, until the next move is charged to them."""
-        owed = tuple(_more(world, move) for move in world.control.moves if move.owed)
+        owed = tuple(_more(world, move, move.node) for move in world.control.moves if move.owed)
         self._ledger = Ledger.of((*budget.expire(world.control.disruptions, world.policy.moves, now=world.now), *owed))
         self._uids = sum(map(_uids, world.control.moves))
         self.starts: list[InFlight] = []
@@ -391,18 +391,15 @@ def _uids(move: InFlight) -> int:
     return len(move.before) + len(move.wrong)
 
 
-def affords_one_more(world: World, move: InFlight) -> bool:
-    """Whether a move under way may disrupt one pod more: by the cluster's and the namespace's budgets.
-
-    Those of workload and node were spent by the move itself, and all of it happens within them.
-    """
-    policy = _limited(world.policy.moves, move.to, per_workload=_UNBOUNDED, per_node=_UNBOUNDED)
+def affords_one_more(world: World, move: InFlight, node: str) -> bool:
+    """Whether a move under way may disrupt one pod more, on ``node``; its own first one counts, as everybody's do."""
+    policy = world.policy.moves
     ledger = Ledger.of(budget.expire(world.control.disruptions, policy, now=world.now))
-    return ledger.refuses(_more(world, move), policy, world.scene.wholes[move.to]) is None
+    return ledger.refuses(_more(world, move, node), policy, world.scene.wholes[move.to]) is None
 
 
-def _more(world: World, move: InFlight) -> Disruption:
-    return Disruption(world.now, move.to, str(move.workload))
+def _more(world: World, move: InFlight, node: str) -> Disruption:
+    return Disruption(world.now, move.to, str(move.workload), node)
 
 
 def _limited(policy: MovePolicy, to: Side, **limits_instead: str) -> MovePolicy:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 
+from webhook.core.budget import limits_of
 from webhook.core.census import ControllerFact, PodFact
 from webhook.core.model import CapacityType, Side, Value
 from webhook.core.moves import MANAGER, Answer, InFlight, Live, Outcome, Result, Step
@@ -121,6 +122,11 @@ class View(Value, frozen=True):
         return next((pod for pod in self.active if pod.uid == self.move.pod_uid), None)
 
     @property
+    def to_evict(self) -> PodFact | None:
+        """Whom an eviction would take."""
+        return to_evict(self.move, self.live, self.classes)
+
+    @property
     def unwanted(self) -> tuple[Outcome, str] | None:
         """Why nothing more of it is to be begun, with what it will then have come to."""
         if self.situation.wanted is not self.move.to:
@@ -135,14 +141,19 @@ class View(Value, frozen=True):
         return self.now - self.move.step_at > self.policy.patience
 
     @property
+    def budget_waited(self) -> bool:
+        """Whether the patience with the budgets is over: after a window all that this move itself took is free again."""
+        window = limits_of(self.policy, self.move.to).window
+        return self.now - self.move.step_at > max(self.policy.patience, window)
+
+    @property
     def settled(self) -> bool:
         """Whether sync and server have had the time to follow what this step wrote."""
         return self.now - self.move.step_at >= self.policy.settle
 
     def side(self, pod: PodFact) -> Side | None:
         """The side of the node that it is bound to; None where it has none, or that is not known."""
-        found = self.classes.get(pod.node_name)
-        return None if found is None else side_of(found)
+        return _side(pod, self.classes)
 
     def to(self, step: Step, action: Action | None = None, *, outcome: Outcome | None = None, note: str = "") -> Next:
         """Go on to ``step`` and do ``action`` then. An ``outcome`` is what the move will have come to."""
@@ -166,6 +177,18 @@ class View(Value, frozen=True):
     def scale(self, replicas: int) -> Scale:
         """Of the version that was just read."""
         return Scale(replicas=replicas, resource_version=self.live.resource_version)
+
+
+def to_evict(move: InFlight, live: Live, classes: Mapping[str, CapacityType]) -> PodFact | None:
+    """The pod that the move is of, or, where it is gone, another that is still on the side that is to be left."""
+    active = [pod for pod in live.pods if pod.is_active]
+    chosen = next((pod for pod in active if pod.uid == move.pod_uid), None)
+    return chosen or next((pod for pod in active if _side(pod, classes) not in (None, move.to)), None)
+
+
+def _side(pod: PodFact, classes: Mapping[str, CapacityType]) -> Side | None:
+    found = classes.get(pod.node_name)
+    return None if found is None else side_of(found)
 
 
 def side_of(capacity: CapacityType) -> Side:

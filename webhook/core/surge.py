@@ -114,11 +114,17 @@ def _raised(view: View, fact: ControllerFact) -> Next:
     if why := view.unwanted:
         return _retract(view, *why)
     if not view.situation.affords:
-        # One replica more costs nobody anything, so it waits for the budget; then an elder goes all the same.
-        return view.to(Step.LOWERING, view.scale(view.move.replicas)) if view.waited else _with(view.stay(), owed=True)
-    chosen = view.leaving or wrong[0]
+        return _waits_for_budget(view)
+    chosen = view.to_evict or wrong[0]
     evicting = view.to(Step.EVICTING, evict([chosen]))
     return _with(evicting, pod=chosen.name, pod_uid=chosen.uid, node=chosen.node_name, owed=False)
+
+
+def _waits_for_budget(view: View) -> Next:
+    """One replica more costs nobody anything, so it stays meanwhile; then whoever the controller takes goes."""
+    return (
+        view.to(Step.LOWERING, view.scale(view.move.replicas)) if view.budget_waited else _with(view.stay(), owed=True)
+    )
 
 
 def _with(found: Next, **fields: object) -> Next:

@@ -35,10 +35,8 @@ def bookings(before: Control, after: Control, wholes_of: Callable[[Side], Wholes
     fresh = [one for one in after.disruptions if one not in known]
     if not fresh:
         return []
-    numbers = {move.number for move in before.moves}
-    begun = {(str(move.workload), move.to) for move in after.moves if move.number not in numbers}
     wholes = {side: wholes_of(side) for side in {one.to for one in fresh}}
-    return [Booked(one, wholes[one.to], (one.workload, one.to) in begun) for one in fresh]
+    return [Booked(one, wholes[one.to]) for one in fresh]
 
 
 def wholes(deployments: Mapping[WorkloadKey, DeploymentState], nodes: Nodes, to: Side) -> Wholes:

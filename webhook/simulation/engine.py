@@ -127,7 +127,7 @@ class _Play:
     def _beat(self) -> None:
         """The book as this run leaves it, before anything moves."""
         cluster, monitor, now = self._cluster, self._monitor, self._cluster.now()
-        world = self._looks.only((), wants_spot=monitor.wants_spot)
+        world = self._looks.nobody(wants_spot=monitor.wants_spot)
         control = msgspec.structs.replace(planning.refreshed(world), heartbeat=now, sanity=monitor.sanity)
         cluster.write_book(Book(control=control, verdicts=dict(monitor.verdicts)))
 
@@ -157,7 +157,9 @@ class _Play:
         wants_spot = self._monitor.wants_spot
         if level is Level.PLAN:
             return self._looks.world(wants_spot=wants_spot)
-        return self._looks.only([move.workload for move in self._cluster.book.control.moves], wants_spot=wants_spot)
+        return self._looks.following(
+            [move.workload for move in self._cluster.book.control.moves], wants_spot=wants_spot
+        )
 
     def _note(self, report: MoveReport, level: Level) -> None:
         story = self._story

@@ -126,13 +126,15 @@ class Looks:
         restless = [key for key, kept in self._kept.items() if key in moving or not kept.rests]
         return self._look(restless, self._tallies.totals(), wants_spot=wants_spot)
 
-    def only(self, keys: Iterable[WorkloadKey], *, wants_spot: bool) -> World:
-        """The nodes, and of the workloads only these: enough to follow moves of them, and not to begin any."""
+    def following(self, keys: Iterable[WorkloadKey], *, wants_spot: bool) -> World:
+        """Of the workloads only these, beside what all others come to: enough to follow moves, and not to begin any."""
+        self._catch_up()
         found = [key for key in keys if key in self._cluster.deployments]
-        surging = self._cluster.book.control.surging
-        for key in found:
-            self._refresh(key, surging)
-        return self._look(found, None, wants_spot=wants_spot)
+        return self._look(found, self._tallies.totals(), wants_spot=wants_spot)
+
+    def nobody(self, *, wants_spot: bool) -> World:
+        """The nodes, and none of the workloads: what no budget and no place is asked of."""
+        return self._look((), None, wants_spot=wants_spot)
 
     def _look(self, keys: Iterable[WorkloadKey], totals: Totals | None, *, wants_spot: bool) -> World:
         cluster, control = self._cluster, self._cluster.book.control

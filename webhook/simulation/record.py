@@ -45,14 +45,10 @@ class Taken(Value, frozen=True):
 
 
 class Booked(Value, frozen=True):
-    """A disruption as it was written to the book, and what the percents of budgets were of at that moment.
-
-    ``begins``: a move of that workload began by the same write; else it is what a move under way took beside.
-    """
+    """A disruption as it was written to the book, and what the percents of budgets were of at that moment."""
 
     disruption: Disruption
     wholes: Wholes
-    begins: bool = True
 
 
 class Beyond(Value, frozen=True):
@@ -62,11 +58,6 @@ class Beyond(Value, frozen=True):
     limit: Limit
     counted: int
     allowed: int
-
-    @property
-    def begins(self) -> bool:
-        """Whether a move began by it that should have waited."""
-        return self.booked.begins
 
 
 class Availability(Value, frozen=True):

@@ -20,11 +20,9 @@ _DAY_MINUTES = 1_440
 class Promises(Value, frozen=True, omit_defaults=False):
     """How often each was broken; all are nought, and ``ended_at_rest`` holds.
 
-    ``moves_beyond_budget`` are moves that began though a budget was spent, ``pods_beyond_budget`` all that was booked
-    beyond one, also what a move that was under way had to take in the end.
+    ``pods_beyond_budget`` were booked though a budget was spent, be it by a move that began or by one under way.
     """
 
-    moves_beyond_budget: int
     pods_beyond_budget: int
     moves_to_spot_on_unknown: int
     moments_below_floor: int
@@ -32,8 +30,8 @@ class Promises(Value, frozen=True, omit_defaults=False):
 
     @property
     def are_kept(self) -> bool:
-        """Whether nothing was broken, what was under way put aside."""
-        broken = self.moves_beyond_budget + self.moves_to_spot_on_unknown + self.moments_below_floor
+        """Whether nothing was broken."""
+        broken = self.pods_beyond_budget + self.moves_to_spot_on_unknown + self.moments_below_floor
         return self.ended_at_rest and not broken
 
 
@@ -90,10 +88,8 @@ def summed_up(story: Story, policy: Policy, seed: int) -> Result:
 
 
 def _promises(story: Story, policy: Policy) -> Promises:
-    beyond = list(overspent(story.cluster.record.booked, policy.moves))
     return Promises(
-        moves_beyond_budget=sum(one.begins for one in beyond),
-        pods_beyond_budget=len(beyond),
+        pods_beyond_budget=sum(1 for _ in overspent(story.cluster.record.booked, policy.moves)),
         moves_to_spot_on_unknown=len(story.on_unknown),
         moments_below_floor=len(story.cluster.record.below_floor),
         ended_at_rest=story.at_rest_after is not None,
