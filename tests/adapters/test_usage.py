@@ -18,11 +18,12 @@ from urllib.parse import parse_qs
 import pytest
 import trustme
 
-from webhook.adapters.usage import Prometheus, PrometheusSettings, between_steps, pods_of
+from webhook.adapters.usage import Prometheus, PrometheusSettings, between_steps
+from webhook.adapters.usage_pods import ABOUT_PODS, Answered
 from webhook.core.policy import IdlePolicy
 from webhook.core.usage import PodLife
 from webhook.errors import ConfigurationError, UsageUnavailable
-from webhook.wire.prometheus import Row, Vector
+from webhook.wire.prometheus import decode_pod_vector
 
 POLICY = IdlePolicy()
 NOW = datetime(2026, 3, 5, 12, 0, 7, 123000, tzinfo=UTC)
@@ -370,22 +371,15 @@ def test_without_kube_state_metrics_nothing_is_known(stub):
 
 @pytest.mark.fault(36)
 def test_of_two_values_for_one_pod_the_larger_use_and_the_fewer_points_count():
-    twice = Vector((Row(POD, 0.001), Row(POD | {"prometheus_replica": "b"}, 0.5)), 0)
-    points = Vector((Row(POD | {"container": "app"}, 60), Row(POD | {"container": "app", "replica": "b"}, 40)), 0)
-    one = Vector((Row(POD, 1),), 0)
-    names = (
-        "cpuRecent",
-        "receivedPeak",
-        "receivedRecent",
-        "sampleTime",
-        "expectedPoints",
-        "runningPoints",
-    )
-    names += ("startTime", "owner", "restarts")
-    app = Vector((Row(POD | {"container": "app"}, 1),), 0)
-    answers = dict.fromkeys(names, one) | {"containers": app, "cpuSeconds": app, "cpuSeen": app}
+    twice = (POD, 0.001), (POD | {"prometheus_replica": "b"}, 0.5)
+    points = (POD | {"container": "app"}, 60), (POD | {"container": "app", "replica": "b"}, 40)
+    app = [(POD | {"container": "app"}, 1)]
+    answers = {name: [(POD, 1)] for name in ABOUT_PODS} | {"containers": app, "cpuSeconds": app}
     answers |= {"cpuPeak": twice, "cpuPoints": points, "receivedPoints": points}
-    (pod,) = pods_of(answers)
+    told = Answered()
+    for name, rows in answers.items():
+        told.take(name, decode_pod_vector(json.dumps(vector(*rows)).encode()))
+    (pod,) = told.pods()
     assert (pod.cpu_peak_cores, pod.cpu_points, pod.received_points) == (0.5, 40, 40)
 
 

@@ -12,7 +12,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from tests.core.usage_builders import AT, DAY, KEY, POLICY
-from webhook.adapters.usage_pods import pods_of, untold_steps
+from webhook.adapters.usage_pods import ABOUT_PODS, Answered, untold_steps
 from webhook.adapters.usage_signals import of_workloads, with_signals
 from webhook.core.census import Census, ControllerFact, PodFact
 from webhook.core.idleness import Judgement, judge
@@ -20,7 +20,7 @@ from webhook.core.model import ControllerRef, Resources
 from webhook.core.policy import CustomSignal, IdlePolicy, SignalOf
 from webhook.core.readings import expected_steps, running_steps
 from webhook.core.usage import UsageSweep, by_workload
-from webhook.wire.prometheus import decode_vector
+from webhook.wire.prometheus import decode_pod_vector, decode_vector
 from webhook.wire.promql import SWEEP
 from webhook.wire.promql_signals import signal_queries
 
@@ -95,12 +95,16 @@ class World(NamedTuple):
 
 def proof(world: World, *, now: datetime = AT, evaluated_at: datetime = AT, answered_at: datetime = AT) -> Judgement:
     """What one run makes of a world, on the way that the monitor goes."""
-    answers = {query: decode_vector(_body(rows)) for query, rows in world.answers.items()}
+    bodies = {query: _body(rows) for query, rows in world.answers.items()}
+    answers = {query: decode_vector(body) for query, body in bodies.items() if query not in ABOUT_PODS}
+    told = Answered()
+    for query in bodies.keys() & ABOUT_PODS:
+        told.take(query, decode_pod_vector(bodies[query]))
     policy = world.policy
     sweep = UsageSweep(
         evaluated_at=evaluated_at,
         answered_at=answered_at,
-        pods=with_signals(pods_of(answers), answers, policy.signals),
+        pods=with_signals(told.pods(), answers, policy.signals),
         workloads=of_workloads(answers, policy.signals),
         untold_steps=untold_steps(answers["toldPoints"], evaluated_at, policy),
     )

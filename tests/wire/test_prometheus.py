@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from webhook.core.policy import IdlePolicy
 from webhook.errors import UsageUnavailable
-from webhook.wire.prometheus import code_of, decode_error, decode_pods, decode_time, decode_vector, decode_version
+from webhook.wire.prometheus import (
+    code_of,
+    decode_error,
+    decode_pod_vector,
+    decode_pods,
+    decode_time,
+    decode_vector,
+    decode_version,
+)
 from webhook.wire.promql import TEMPLATES, duration, habit_queries, node_queries, pod_queries, seconds, sweep_queries
 
 
@@ -92,8 +100,10 @@ values = st.sampled_from(["0", "1.5", "2", "NaN", "-1", "+Inf", "x"])
 def test_a_vector_of_pods_says_what_the_vector_says(series):
     result = [{"metric": labels, "value": [1.5, value]} for labels, value in series]
     body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
-    slowly = {}
-    for labels, value in decode_vector(body).rows:
+    slowly, whole, quick = {}, decode_vector(body), decode_pod_vector(body)
+    assert [value for _, value in quick.rows] == [value for _, value in whole.rows]
+    assert quick.dropped == whole.dropped
+    for labels, value in whole.rows:
         pod = (labels.get("namespace"), labels.get("pod"))
         if all(pod):
             slowly[pod] = max(value, slowly.get(pod, 0.0))

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from webhook.adapters.prometheus_http import Transport
 from webhook.adapters.prometheus_settings import PrometheusSettings
-from webhook.adapters.usage_pods import instant, pods_of, untold_steps
+from webhook.adapters.usage_pods import ABOUT_PODS, Answered, Told, instant, untold_steps
 from webhook.adapters.usage_signals import of_workloads, with_signals
 from webhook.core.nodejoin import KnownNodes, known_nodes, match_rate, node_of
 from webhook.core.policy import IdlePolicy, Policy
@@ -20,14 +20,22 @@ from webhook.core.selftest import Answers, Asked, SelfTest
 from webhook.core.selftest_checks import examine
 from webhook.core.usage import NodeSample, NodeUsage, PodHabits, PodsUse, UsageSweep
 from webhook.errors import UsageUnavailable
-from webhook.wire.prometheus import Labels, Vector, decode_pods, decode_time, decode_vector, decode_version
+from webhook.wire.prometheus import (
+    Labels,
+    Vector,
+    decode_pod_vector,
+    decode_pods,
+    decode_time,
+    decode_vector,
+    decode_version,
+)
 from webhook.wire.promql import AHEAD, habit_queries, node_queries, pod_queries, sweep_queries
 from webhook.wire.promql_probes import probe_queries, query_uses
 from webhook.wire.promql_signals import signal_queries
 
 T = TypeVar("T")
 
-__all__ = ["Prometheus", "PrometheusSettings", "pods_of"]
+__all__ = ["Prometheus", "PrometheusSettings"]
 
 
 class Prometheus:
@@ -49,16 +57,22 @@ class Prometheus:
         queries = sweep_queries(policy, self._dialect) | signal_queries(policy, self._dialect)
         if at:
             queries.pop(AHEAD)
-        answers = self._ask(queries, moment)
-        if not answers["startTime"].rows or not (answers["cpuPoints"].rows or answers["cpuRecent"].rows):
+        found, labels = Answered(), dict[int, Labels]()
+
+        def read(name: str, body: bytes) -> Told | Vector:
+            return found.take(name, decode_pod_vector(body)) if name in ABOUT_PODS else decode_vector(body, labels)
+
+        told = self._each(queries, moment, read)
+        answers = {name: answer for name, answer in told.items() if isinstance(answer, Vector)}
+        if not told["startTime"].rows or not (told["cpuPoints"].rows or told["cpuRecent"].rows):
             raise UsageUnavailable("no pod has series of both cAdvisor and kube-state-metrics", code="empty")
         return UsageSweep(
             evaluated_at=moment,
             answered_at=None if at else clock.date,
-            pods=with_signals(pods_of(answers), answers, policy.signals),
+            pods=with_signals(found.pods(), answers, policy.signals),
             workloads=of_workloads(answers, policy.signals),
-            queries=1 + len(answers),
-            dropped=sum(answer.dropped for answer in answers.values()),
+            queries=1 + len(told),
+            dropped=sum(answer.dropped for answer in told.values()),
             untold_steps=untold_steps(answers["toldPoints"], moment, policy),
             prometheus_version=self.version(),
         )
@@ -126,17 +140,19 @@ class Prometheus:
     ) -> tuple[datetime, dict[tuple[str, str], tuple[float, float]]]:
         at = decode_time(self._transport.query("time()").body)
         # One after the other: nobody waits for them, and two large answers at once are what sync's memory peaks by.
-        cores, sizes = (self._each({name: queries[name]}, at, decode_pods)[name] for name in (cpu, memory))
+        cores, sizes = (
+            self._each({name: queries[name]}, at, lambda _, body: decode_pods(body))[name] for name in (cpu, memory)
+        )
         return at, {pod: (value, sizes[pod]) for pod, value in cores.items() if pod in sizes}
 
     def _ask(self, queries: Mapping[str, str], at: datetime) -> dict[str, Vector]:
         labels: dict[int, Labels] = {}
-        return self._each(queries, at, lambda body: decode_vector(body, labels))
+        return self._each(queries, at, lambda _, body: decode_vector(body, labels))
 
-    def _each(self, queries: Mapping[str, str], at: datetime, decode: Callable[[bytes], T]) -> dict[str, T]:
+    def _each(self, queries: Mapping[str, str], at: datetime, decode: Callable[[str, bytes], T]) -> dict[str, T]:
         def one(name: str) -> T:
             try:
-                return decode(self._transport.query(queries[name], at=at).body)
+                return decode(name, self._transport.query(queries[name], at=at).body)
             except UsageUnavailable as exc:
                 raise UsageUnavailable(f"query {name}: {exc}", code=exc.code) from exc
 

@@ -61,13 +61,26 @@ class _Series(msgspec.Struct):
     value: tuple[float, str] | None = None  # a native histogram has another key in its place
 
 
-class _PodLabels(msgspec.Struct, gc=False):
+class PodLabels(msgspec.Struct, gc=False):
+    """What is read of a series about a pod; empty where it does not carry that label."""
+
     namespace: str = ""
     pod: str = ""
+    container: str = ""
+    uid: str = ""
+    owner_kind: str = ""
+    owner_name: str = ""
+
+
+class PodVector(NamedTuple):
+    """A vector about pods, as ``Vector`` is one about anything."""
+
+    rows: list[tuple[PodLabels, float]]
+    dropped: int
 
 
 class _PodSeries(msgspec.Struct, gc=False):
-    metric: _PodLabels
+    metric: PodLabels
     value: tuple[float, str] | None = None
 
 
@@ -104,17 +117,28 @@ def decode_vector(body: bytes, known: dict[int, Labels] | None = None) -> Vector
     return Vector(rows, len(series) - len(rows), tuple(info[:_LONGEST_MESSAGE] for info in answer.infos or ()))
 
 
-def decode_pods(body: bytes) -> dict[tuple[str, str], float]:
-    """Read a vector by (namespace, pod), the largest of several values for one; other labels are passed over.
+def decode_pod_vector(body: bytes) -> PodVector:
+    """Read a vector about pods; labels that ``PodLabels`` does not name are passed over.
 
     Raises UsageUnavailable as ``decode_vector`` does, at a fraction of its memory: this is asked of all pods every minute.
     """
-    found: dict[tuple[str, str], float] = {}
+    rows, dropped = list[tuple[PodLabels, float]](), 0
     for one in _decoded(_pods.decode, _result(_answered(body), "vector")):
         if one.value is None:
             raise UsageUnavailable("a histogram where a number was asked for", code="type")
-        value, labels = _number(one.value[1]), one.metric
-        if value is not None and labels.namespace and labels.pod:
+        value = _number(one.value[1])
+        if value is None:
+            dropped += 1
+        else:
+            rows.append((one.metric, value))
+    return PodVector(rows, dropped)
+
+
+def decode_pods(body: bytes) -> dict[tuple[str, str], float]:
+    """Read a vector by (namespace, pod), the largest of several values for one. Raises as ``decode_pod_vector`` does."""
+    found: dict[tuple[str, str], float] = {}
+    for labels, value in decode_pod_vector(body).rows:
+        if labels.namespace and labels.pod:
             pod = (intern(labels.namespace), labels.pod)
             found[pod] = max(value, found.get(pod, value))
     return found
