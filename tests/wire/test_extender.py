@@ -148,10 +148,36 @@ def priorities(scores, names=NAMES, **options):
     return extender.priorities(TABLE, names, made, uid="u", **options)
 
 
-def test_priorities_are_compact_and_zeros_are_left_out():
-    assert priorities([10, 0, 3]) == b'[{"Host":"node-a","Score":10},{"Host":"node-c","Score":3}]'
+def test_zeros_are_left_out_and_an_answer_is_no_wider_than_its_names_ask_for():
+    assert priorities([10, 0, 3]) == b'[{"Host":"node-a","Score":10},{"Host":"node-c","Score": 3}]'
     assert priorities([0, 0, 0]) == b"[]"
     assert priorities([], []) == b"[]"
+
+
+@given(st.data())
+def test_an_answer_says_of_each_node_that_scores_what_it_scored_and_names_no_other(data):
+    """Names of any length and with any letter, known and unknown ones."""
+    names = data.draw(st.lists(st.text(min_size=1, max_size=40), unique=True, max_size=20))
+    known = [name for name in names if data.draw(st.booleans())]
+    scores = data.draw(st.lists(st.integers(0, nodetable.TOP), min_size=len(names), max_size=len(names)))
+    table = nodetable.table(make_snapshot(nodes=[make_node(name) for name in known]))
+    nothing = np.full(len(names), np.nan), np.zeros(0, dtype=np.intp)
+    made = Scores(table.rows_of(names, len(names)), np.array(scores, dtype=np.intp), *nothing)
+    answer = json.loads(extender.priorities(table, names, made, uid="u"))
+    assert len(answer) == len({entry["Host"] for entry in answer})
+    assert {entry["Host"]: entry["Score"] for entry in answer} == {
+        n: s for n, s in zip(names, scores, strict=True) if s
+    }
+
+
+def test_one_name_that_is_far_longer_than_the_others_makes_no_answer_long():
+    names = [f"node-{number:02}" for number in range(20)] + ["x" * 253]
+    table = nodetable.table(make_snapshot(nodes=[make_node(name) for name in names]))
+    rows = table.rows_of(names, len(names))
+    made = Scores(rows, np.full(21, 5), np.full(21, np.nan), np.zeros(0, dtype=np.intp))
+    answer = extender.priorities(table, names, made, uid="u")
+    assert [entry["Host"] for entry in json.loads(answer)] == names
+    assert len(answer) < 21 * 32 + 253
 
 
 def test_a_node_that_nobody_knows_is_named_as_the_caller_wrote_it():

@@ -16,6 +16,7 @@ It is long because a table and all that may be added to it must agree on every c
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 from zlib import crc32
 
@@ -86,6 +87,32 @@ class Share:
         return int(places[row])
 
 
+_SCORE = b',"Score":  },'
+_DIGITS = np.frombuffer(b"".join(b"%2d" % score for score in range(TOP + 1)), np.uint8).reshape(TOP + 1, 2)
+_LINED = 0.9
+"""Of the names, how many have a line at least."""
+
+
+class Lines(NamedTuple):
+    """What an answer says of each node, as bytes of one length, so that one copy makes an answer of thousands.
+
+    ``whole`` has shape (n, width) and ends with a comma; spaces before a score mean nothing to JSON. ``is_missing``, of
+    shape (n + 1,), holds of a node whose name is longer than nearly all others, and of row -1.
+    """
+
+    whole: NDArray[np.uint8]
+    is_missing: Flags
+
+    def of(self, rows: Rows, scores: Rows) -> NDArray[np.uint8]:
+        """The lines of these rows, none of which is missing, one after the other behind a byte that is left free."""
+        made = np.empty(1 + len(rows) * self.whole.shape[1], dtype=np.uint8)
+        lines = made[1:].reshape(len(rows), self.whole.shape[1])
+        # Rows are known to be there; to look again would cost a buffer.
+        self.whole.take(rows, axis=0, out=lines, mode="clip")
+        lines[:, -4:-2] = _DIGITS.take(scores, axis=0)
+        return made
+
+
 @dataclass(slots=True, eq=False)
 class Table:
     """``mean`` and ``variance`` have shape (2, n), in shares of allocatable; so has ``inverse``, 1 / allocatable.
@@ -93,8 +120,8 @@ class Table:
     ``fullest`` is the larger of a node's two shares by measurement alone, without habit or what is bound, (n,).
     ``spans`` are the seconds that a node's means are over, (2, n): of CPU the window, of memory what of it was sampled.
     ``until`` is when a node's load grows stale, in Unix seconds; -inf where there is none. ``weights`` are the sum of the
-    weights of namespaces with use on a node; ``salts`` are drawn from its name, to choose among equals. ``fragments`` are
-    pieces of an answer, at score * (n + 1) + row; empty for a score of 0, and where that leads for row -1.
+    weights of namespaces with use on a node; ``salts`` are drawn from its name, to choose among equals. ``lines`` are what
+    an answer says of each.
     ``is_blind``: too little is known of loads, and only the class counts.
     """
 
@@ -112,7 +139,7 @@ class Table:
     namespaces: dict[str, Share]
     weight: dict[str, float]
     reference: Floats
-    fragments: NDArray[np.object_]
+    lines: "Lines"
     is_blind: bool
     policy: BalancePolicy
     salts: NDArray[np.uint64]
@@ -190,10 +217,10 @@ def _bare(snapshot: Snapshot, base: Table | None) -> Generator[None, None, Table
         # Copies that lie side by side, as a scheduler asks for them: else each is a miss of the processor's cache.
         names = yield from _side_by_side(names)
         index = Index(zip(names, range(len(names)), strict=True))
-        fragments = yield from _fragments(names)
+        lines = yield from _lines(names)
     else:
-        index, fragments = base.index, base.fragments
-    made = yield from _columns(nodes, names, index, fragments, snapshot)
+        index, lines = base.index, base.lines
+    made = yield from _columns(nodes, names, index, lines, snapshot)
     yield
     skew = snapshot.meta.policy.idle.max_clock_skew
     yield from _loads(made, nodes, latest=snapshot.meta.captured_at + skew)
@@ -201,7 +228,7 @@ def _bare(snapshot: Snapshot, base: Table | None) -> Generator[None, None, Table
 
 
 def _columns(
-    nodes: list[Node], names: list[str], index: Index, fragments: NDArray[np.object_], snapshot: Snapshot
+    nodes: list[Node], names: list[str], index: Index, lines: Lines, snapshot: Snapshot
 ) -> Generator[None, None, Table]:
     count, rate = len(nodes), snapshot.meta.load_match_rate
     inverse, salts = np.zeros((2, count)), np.zeros(count, dtype=np.uint64)
@@ -225,7 +252,7 @@ def _columns(
         namespaces={},
         weight=_weights(snapshot),
         reference=np.zeros(2),
-        fragments=fragments,
+        lines=lines,
         is_blind=rate is None or rate < LEAST_MATCHED,
         policy=snapshot.meta.policy.balance,
         salts=salts,
@@ -236,16 +263,23 @@ def _inverse(amount: float) -> float:
     return 1 / amount if amount > _SMALLEST and is_amount(amount) else 0.0
 
 
-def _fragments(names: list[str]) -> Generator[None, None, NDArray[np.object_]]:
-    """``{"Host":"a","Score":7}`` and a comma, for each node and score. A score of 0 need not be told."""
-    pieces = np.full((TOP + 1, len(names) + 1), b"", dtype=object)
-    # By score, and not by node: those of one answer lie side by side.
-    for score in range(1, TOP + 1):
-        for first in range(0, len(names), _AT_ONCE):
-            some = names[first : first + _AT_ONCE]
-            pieces[score, first : first + len(some)] = [fragment(name, score) for name in some]
-            yield
-    return pieces.ravel()
+def _lines(names: list[str]) -> Generator[None, None, Lines]:
+    told, sizes = list[bytes](), list[int]()
+    for name in names:
+        told.append(_host(name))
+        sizes.append(len(told[-1]))
+        yield
+    lengths = np.array(sizes, dtype=np.intp)
+    # A few very long names would make every line as long.
+    widest = int(np.sort(lengths)[int(_LINED * (len(lengths) - 1))]) if told else 0
+    whole = np.full((len(told), widest + len(_SCORE)), ord(" "), dtype=np.uint8)
+    whole[:, widest:] = np.frombuffer(_SCORE, np.uint8)
+    for first in range(0, len(told), _AT_ONCE):
+        for row in range(first, min(first + _AT_ONCE, len(told))):
+            if lengths[row] <= widest:
+                whole[row, : lengths[row]] = np.frombuffer(told[row], np.uint8)
+        yield
+    return Lines(whole, np.append(lengths > widest, True))
 
 
 def _side_by_side(names: list[str]) -> Generator[None, None, list[str]]:
@@ -260,9 +294,13 @@ def _again(name: str) -> str:
     return name.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
 
 
-def fragment(name: str, score: int) -> bytes:
+def line(name: str, score: int) -> bytes:
     """One entry of a HostPriorityList, with the comma behind it."""
-    return b'{"Host":%b,"Score":%d},' % (msgspec.json.encode(name), score)
+    return b'%b,"Score":%d},' % (_host(name), score)
+
+
+def _host(name: str) -> bytes:
+    return b'{"Host":%b' % msgspec.json.encode(name)
 
 
 def _loads(made: Table, nodes: list[Node], *, latest: datetime) -> Iterator[None]:

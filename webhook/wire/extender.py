@@ -150,7 +150,7 @@ def _names_of(nodes: msgspec.Raw) -> list[str]:
 
 
 def priorities(table: Table, names: list[str], scores: Scores, *, uid: str, best: int | None = None) -> bytes:
-    """The HostPriorityList. A node that scores 0 is left out, which to the scheduler is the same.
+    """The HostPriorityList, in no promised order. A node that scores 0 is left out, which to the scheduler is the same.
 
     ``best`` leaves out all but so many of the best; who is in among equals is drawn by pod and node.
     """
@@ -158,18 +158,20 @@ def priorities(table: Table, names: list[str], scores: Scores, *, uid: str, best
     if best is not None and len(chosen := np.flatnonzero(values)) > best:
         chosen = _best_of(table, chosen, scores, uid, best)
         rows, values, names = rows[chosen], values[chosen], [names[place] for place in chosen.tolist()]
-    pieces: list[bytes] = table.fragments.take(values * (len(table.names) + 1) + rows).tolist()
-    if len(rows) and rows.item(rows.argmin()) < 0:
-        for place in np.flatnonzero((rows < 0) & (values > 0)).tolist():
-            pieces[place] = nodetable.fragment(names[place], int(values[place]))
-    while pieces and not pieces[-1]:
-        pieces.pop()
-    if not pieces:
+    is_told = values > 0
+    is_lined = is_told & ~table.lines.is_missing[rows]
+    others = [] if is_lined.all() else np.flatnonzero(is_told & ~is_lined).tolist()
+    made = table.lines.of(rows[is_lined], values[is_lined])
+    made[0] = ord("[")
+    if others:
+        return (
+            b"".join((made.tobytes(), *(nodetable.line(names[place], values.item(place)) for place in others)))[:-1]
+            + b"]"
+        )
+    if len(made) == 1:
         return NOBODY
-    # Joined once: an answer of thousands of nodes is hundreds of kilobytes.
-    pieces[0] = b"[" + pieces[0]
-    pieces[-1] = pieces[-1][:-1] + b"]"
-    return b"".join(pieces)
+    made[-1] = ord("]")
+    return made.tobytes()
 
 
 def _best_of(table: Table, chosen: Rows, scores: Scores, uid: str, best: int) -> Rows:
