@@ -23,6 +23,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from webhook import asgi, gunicorn_conf, logs
 from webhook.adapters import key_pair
+from webhook.allocator import keep_buffers
 from webhook.connection import Connection
 from webhook.settings import ServerSettings
 
@@ -101,6 +102,8 @@ class Worker(ASGIWorker):  # type: ignore[misc]
     async def _serve(self) -> None:
         self.lifespan = LifespanManager(self.asgi, self.log, self.state)
         await self.lifespan.startup()
+        if self.settings.extender:
+            keep_buffers()
         served = self._tls_or_leave()
         # gunicorn notes what its C parser can do on the class it asks, and reads it from the base class alone.
         ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001
