@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.parts.prometheus import PrometheusServer
 from webhook.core.policy import IdlePolicy
 from webhook.wire import promql_text
-from webhook.wire.promql import ClusterLabel, Dialect, habit_queries, node_queries, pod_queries, sweep_queries
+from webhook.wire.promql import LOADS, ClusterLabel, Dialect, load_queries, sweep_queries
 from webhook.wire.promql_probes import probe_queries
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-promql")]
@@ -70,8 +70,7 @@ def test_every_selector_of_every_query_has_the_cluster(url, value, window, step,
     label = ClusterLabel("cluster", value)
     dialect = Dialect(label, {"owner": OWN} if own else {})
     policy = IdlePolicy(window=window, step=step)
-    queries = sweep_queries(policy, dialect) | node_queries(policy, dialect) | probe_queries(policy, dialect)
-    queries |= pod_queries(policy, dialect) | habit_queries(policy, dialect)
+    queries = sweep_queries(policy, dialect) | load_queries(LOADS, policy, dialect) | probe_queries(policy, dialect)
     of_the_whole_store = queries.pop("clusters")
     assert unscoped(url, of_the_whole_store, "cluster", value) == (1, ["kube_node_info"])
     for name, query in queries.items():

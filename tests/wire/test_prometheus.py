@@ -16,7 +16,7 @@ from webhook.wire.prometheus import (
     decode_vector,
     decode_version,
 )
-from webhook.wire.promql import TEMPLATES, duration, habit_queries, node_queries, pod_queries, seconds, sweep_queries
+from webhook.wire.promql import LOADS, TEMPLATES, duration, load_queries, seconds, sweep_queries
 
 
 def vector(*values, **top):
@@ -200,7 +200,7 @@ def test_durations_are_written_to_the_millisecond(length):
 def test_no_query_knows_a_default_for_what_is_missing(window, rate, step):
     """`or vector(0)` turns an outage into rest; the number of queries is constant."""
     policy = IdlePolicy(window=window, rate_window=rate, step=step)
-    queries = sweep_queries(policy) | node_queries(policy) | pod_queries(policy) | habit_queries(policy)
+    queries = sweep_queries(policy) | load_queries(LOADS, policy)
     assert queries.keys() == TEMPLATES.keys()
     for query in queries.values():
         assert "vector(" not in query

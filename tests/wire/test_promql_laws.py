@@ -67,8 +67,7 @@ def literal(query, at):
 
 def every_query(dialect):
     """All that is ever asked with one configuration, by name."""
-    asked = promql.sweep_queries(POLICY, dialect) | promql.node_queries(POLICY, dialect)
-    asked |= promql.pod_queries(POLICY, dialect) | promql.habit_queries(POLICY, dialect)
+    asked = promql.sweep_queries(POLICY, dialect) | promql.load_queries(promql.LOADS, POLICY, dialect)
     probes = {f"probe {name}": text for name, text in probe_queries(POLICY, dialect).items()}
     return asked | signal_queries(POLICY, dialect) | probes
 

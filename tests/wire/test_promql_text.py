@@ -34,8 +34,8 @@ def test_the_windows_of_load_are_for_queries_of_load_alone():
 
 
 def test_means_are_over_the_window_of_balance_and_deviations_over_three_of_them():
-    queries = promql.node_queries(IdlePolicy(), balance=BalancePolicy(window=timedelta(minutes=2)))
-    queries |= promql.pod_queries(IdlePolicy(), balance=BalancePolicy(window=timedelta(minutes=2)))
+    balance = BalancePolicy(window=timedelta(minutes=2))
+    queries = promql.load_queries(promql.NODES | promql.PODS, IdlePolicy(), balance=balance)
     for name, text in queries.items():
         assert "$" not in text
         assert ("[360s" in text) == name.endswith("Spread"), name
@@ -46,7 +46,7 @@ def test_means_are_over_the_window_of_balance_and_deviations_over_three_of_them(
 
 def test_habits_are_over_whole_windows_of_their_time_and_without_the_start_of_a_pod():
     balance = BalancePolicy(window=timedelta(minutes=2), habit=timedelta(minutes=30))
-    queries = promql.habit_queries(IdlePolicy(startup_grace=timedelta(minutes=3)), balance=balance)
+    queries = promql.load_queries(promql.HABITS, IdlePolicy(startup_grace=timedelta(minutes=3)), balance=balance)
     for text in queries.values():
         assert text.endswith("(kube_pod_start_time > time() - 300.000))[1800s:120s])")
     assert "rate(" in queries["habitCpu"]
@@ -61,7 +61,7 @@ def test_a_quoted_text_never_ends_before_its_end(text):
 
 def test_metrics_are_held_to_the_scrape_job_of_their_source_and_others_are_not():
     dialect = Dialect(jobs={"cadvisor": ("kubelet",), "kubeStateMetrics": ("ksm", "k.s|m")})
-    queries = sweep_queries(IdlePolicy(), dialect) | promql.node_queries(IdlePolicy(), dialect)
+    queries = sweep_queries(IdlePolicy(), dialect) | promql.load_queries(promql.NODES, IdlePolicy(), dialect)
     for name, text in queries.items():
         for selector in promql_text.selectors(text):
             wanted = {"container": 'job="kubelet"', "kube": 'job=~"ksm|k\\\\.s\\\\|m"', "node": "up"}[

@@ -29,7 +29,7 @@ from webhook.wire.prometheus import (
     decode_vector,
     decode_version,
 )
-from webhook.wire.promql import AHEAD, habit_queries, node_queries, pod_queries, sweep_queries
+from webhook.wire.promql import AHEAD, HABITS, NODES, PODS, Template, load_queries, sweep_queries
 from webhook.wire.promql_probes import probe_queries, query_uses
 from webhook.wire.promql_signals import signal_queries
 
@@ -84,7 +84,7 @@ class Prometheus:
         node that has just come is known by none for a minute. Where they fail, those that are known count all the same.
         """
         at = decode_time(self._transport.query("time()").body)
-        queries = node_queries(policy.idle, self._dialect, policy.balance)
+        queries = load_queries(NODES, policy.idle, self._dialect, policy.balance)
         answers = self._ask({name: text for name, text in queries.items() if name not in _LAST}, at)
         begins = at - policy.balance.window
         found = nodes_of(answers, begins=begins)
@@ -100,12 +100,11 @@ class Prometheus:
 
     def pod_use(self, policy: Policy) -> PodsUse:
         """Ask what each pod uses: two queries, whatever the cluster."""
-        return PodsUse(*self._of_pods(pod_queries(policy.idle, self._dialect, policy.balance), "podCpu", "podMemory"))
+        return PodsUse(*self._of_pods(PODS, policy, "podCpu", "podMemory"))
 
     def pod_habits(self, policy: Policy) -> PodHabits:
         """Ask what each pod uses over a longer time: two queries likewise, each with a deadline of its own."""
-        queries = habit_queries(policy.idle, self._dialect, policy.balance)
-        return PodHabits(*self._of_pods(queries, "habitCpu", "habitMemory"))
+        return PodHabits(*self._of_pods(HABITS, policy, "habitCpu", "habitMemory"))
 
     def self_test(self, policy: Policy, *, now: datetime) -> SelfTest:
         """Find out what it can tell and what not. Whatever goes wrong is a finding, and raises nothing."""
@@ -136,8 +135,9 @@ class Prometheus:
         self._transport.close()
 
     def _of_pods(
-        self, queries: Mapping[str, str], cpu: str, memory: str
+        self, group: Mapping[str, Template], policy: Policy, cpu: str, memory: str
     ) -> tuple[datetime, dict[tuple[str, str], tuple[float, float]]]:
+        queries = load_queries(group, policy.idle, self._dialect, policy.balance)
         at = decode_time(self._transport.query("time()").body)
         # One after the other: nobody waits for them, and two large answers at once are what sync's memory peaks by.
         cores, sizes = (

@@ -221,7 +221,10 @@ HABITS: dict[str, Template] = {
 }
 """What pods use over a longer time, their start-up left out, for what is usual for their like."""
 
-TEMPLATES = SWEEP | NODES | PODS | HABITS
+LOADS = NODES | PODS | HABITS
+"""All that is asked for the load of nodes."""
+
+TEMPLATES = SWEEP | LOADS
 SOURCES = {"container_": "cadvisor", "kube_": "kubeStateMetrics", "node_": "nodeExporter"}
 """Who serves the metrics that our own queries read, by the beginning of their names."""
 _SOURCE_OF = {
@@ -232,7 +235,7 @@ _SOURCE_OF = {
 MACROS = ("window", "reach", "step", "rateWindow", "leaveWindow", "startup", "seen")
 """Those that every query may use; ``$cluster`` only where a cluster's label is configured."""
 LOAD_MACROS = ("loadWindow", "loadStep", "spreadWindow", "habit", "grown")
-"""Those that queries of ``NODES``, ``PODS`` and ``HABITS`` may use besides."""
+"""Those that queries of ``LOADS`` may use besides."""
 SPREAD_WINDOWS = 3
 _LOAD_STEPS = 20
 """A twentieth of a window is less than is known of when a pod's first sample came."""
@@ -243,31 +246,14 @@ def sweep_queries(policy: IdlePolicy, dialect: Dialect = Dialect()) -> dict[str,
     return _written(SWEEP, macros(policy, dialect), dialect)
 
 
-def node_queries(
+def load_queries(
+    group: Mapping[str, Template],
     policy: IdlePolicy,
     dialect: Dialect = Dialect(),  # noqa: B008 - frozen
     balance: BalancePolicy = BalancePolicy(),  # noqa: B008 - frozen
 ) -> dict[str, str]:
-    """The queries of ``NODES`` likewise."""
-    return _written(NODES, load_macros(policy, balance, dialect), dialect)
-
-
-def pod_queries(
-    policy: IdlePolicy,
-    dialect: Dialect = Dialect(),  # noqa: B008 - frozen
-    balance: BalancePolicy = BalancePolicy(),  # noqa: B008 - frozen
-) -> dict[str, str]:
-    """The queries of ``PODS`` likewise."""
-    return _written(PODS, load_macros(policy, balance, dialect), dialect)
-
-
-def habit_queries(
-    policy: IdlePolicy,
-    dialect: Dialect = Dialect(),  # noqa: B008 - frozen
-    balance: BalancePolicy = BalancePolicy(),  # noqa: B008 - frozen
-) -> dict[str, str]:
-    """The queries of ``HABITS`` likewise."""
-    return _written(HABITS, load_macros(policy, balance, dialect), dialect)
+    """The queries of ``LOADS``, or of a group of them, likewise."""
+    return _written(group, load_macros(policy, balance, dialect), dialect)
 
 
 def scoped(text: str, dialect: Dialect) -> str:

@@ -23,9 +23,7 @@ def query_uses(
     balance: BalancePolicy = BalancePolicy(),  # noqa: B008 - frozen
 ) -> tuple[QueryUse, ...]:
     """Which queries will be asked, in whose words, and what they read and must answer."""
-    load = promql.node_queries(policy, dialect, balance) | promql.pod_queries(policy, dialect, balance)
-    load |= promql.habit_queries(policy, dialect, balance)
-    texts = promql.sweep_queries(policy, dialect) | load
+    texts = promql.sweep_queries(policy, dialect) | promql.load_queries(promql.LOADS, policy, dialect, balance)
     ours = tuple(
         QueryUse(
             name=name,
