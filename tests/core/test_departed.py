@@ -96,7 +96,7 @@ def test_a_pod_that_ended_and_is_still_listed_left_when_its_readiness_turned():
     assert left_behind(both, use, POLICY.window) == {"a": [Resources(0.5, 0.5e9)]}, "counted once"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 1e200])
 def test_what_is_no_measurement_takes_nothing_off(value):
     census = Census(taken_at=NOW, departed=(ran("x", 0, WINDOW),))
     assert left_behind(census, PodsUse(NOW, {("shop", "x"): (value, 1.0)}), POLICY.window) == {}

@@ -14,6 +14,7 @@ from webhook.core.expectation import Expectation
 from webhook.core.ledger import Ledger
 from webhook.core.model import Bound, CapacityType, Estimate, Namespace, Node, NodeLoad, Resources
 from webhook.core.policy import BalancePolicy, Policy
+from webhook.core.quantity import MOST_BYTES, MOST_CORES
 from webhook.core.snapshot import Meta, Snapshot
 from webhook.core.usage import NodeSample
 
@@ -59,6 +60,18 @@ def test_habits_below_what_was_measured_never_go_below_nothing():
     sample = NodeSample(node="a", cpu_cores=1.0, memory_bytes=1e9, sampled_at=NOW, source="test")
     assert habits.expected(sample, Resources(-2.0, -2e9)) == Resources(0.0, 0.0)
     assert habits.beyond(NodeLoad(cpu_cores=1.0, memory_bytes=1e9, sampled_at=NOW, source="test")) is None
+
+
+def test_no_pod_that_sync_can_learn_of_makes_a_node_lose_its_load_when_it_is_counted_no_more():
+    """What one pod adds and takes off again leaves the other's load to more digits than it is known by."""
+    table = nodetable.table(snapshot(node("a", 5.0)))
+    held = Ledger()
+    held.follow(table, now=AT)
+    most = Estimate(cpu_cores=MOST_CORES, memory_bytes=MOST_BYTES)
+    largest = scoring.Candidate("1", "shop", CapacityType.REGULAR, Expectation(estimate=most))
+    held.place(largest, scoring.score(held.table, largest, every(table), now=AT), now=AT)
+    held.forget("1")
+    assert held.table.mean[:, 0].tolist() == pytest.approx([0.5, 0.1], abs=1e-9)
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1.0])

@@ -1,6 +1,7 @@
 """Measured use joined with the cluster: who counts where, and what no window holds yet."""
 
 from datetime import timedelta
+from math import isfinite
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from webhook.core.model import Estimate, PodUse, Resources, UseRatio, WorkloadKe
 from webhook.core.nodetable import missing_parts
 from webhook.core.poduse import Told, learn
 from webhook.core.policy import BalancePolicy
-from webhook.core.quantity import rounded
+from webhook.core.quantity import is_amount, rounded
 from webhook.core.usage import NodeSample, PodHabits, PodsUse
 
 POLICY = BalancePolicy()
@@ -89,6 +90,28 @@ def test_habits_stay_for_some_polls_that_fail_and_no_longer(age, cores):
     assert measure(world(running("a")), use(a=(0.1, 1e8)), OWNERS, POLICY, habits).workloads[WEB].cpu_cores == cores
 
 
+UNREAL = [float("nan"), float("inf"), -1.0, 1e200, 1e18, 2e6]
+
+
+@pytest.mark.parametrize("cores", UNREAL)
+def test_what_no_pod_can_have_used_is_no_measurement(cores):
+    """A single such series, of anybody's, neither ends what learns of all others nor becomes what its like use."""
+    found = measure(world(running("a"), running("b")), use(a=(cores, 1e8), b=(0.3, 3e8)), OWNERS, POLICY)
+    assert (found.workloads[WEB].cpu_cores, found.workloads[WEB].pods) == (0.3, 1)
+    assert found.on_nodes == {"n1": {"shop": Resources(cpu_cores=0.3, memory_bytes=3e8)}}
+    assert usual(a=(cores, 1e8)).of("shop", "a") is None
+
+
+@given(st.lists(st.tuples(st.floats(), st.floats()), max_size=6))
+def test_whatever_is_told_of_pods_what_is_learnt_is_an_amount(told):
+    pods = [running(f"p{number}", node_name=f"n{number % 2}") for number in range(len(told))]
+    used = {("shop", f"p{number}"): one for number, one in enumerate(told)}
+    found = measure(world(*pods), PodsUse(NOW, used), OWNERS, POLICY, PodHabits(NOW, used))
+    for one in found.workloads.values():
+        assert is_amount(one.cpu_cores, one.cpu_deviation_cores, one.memory_bytes, one.memory_deviation_bytes)
+    assert all(isfinite(one.cpu_cores + one.memory_bytes) for one in found.habits.values())
+
+
 def test_a_young_pod_tells_nothing_of_its_like_whatever_is_usual_for_that_name():
     habits = usual(a=(0.5, 1e8))
     assert measure(world(running("a", ready_at=YOUNG)), use(a=(0.1, 1e8)), OWNERS, POLICY, habits).workloads == {}
@@ -133,7 +156,7 @@ def test_habits_are_those_given_and_none_of_others(given_pods, other):
     found = PodHabits(NOW, given_pods)
     for name in {*given_pods, other}:
         cores, size = given_pods.get(name, (float("nan"), 0.0))
-        usable = 0 <= cores < 1e18 and 0 <= size < 1e18
+        usable = 0 <= cores <= 1e6 and 0 <= size <= 1e15
         assert found.of(*name) == (Resources(cpu_cores=cores, memory_bytes=size) if usable else None)
 
 

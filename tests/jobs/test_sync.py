@@ -179,6 +179,17 @@ def part(scene, name):
     return next(scene.folder.glob(f"{name}-*.ndjson")).read_bytes()
 
 
+def test_a_series_that_no_pod_can_have_ends_nothing(scene):
+    """Anybody's may be among those of two siblings, and sync learns of all pods at once."""
+    one = grown()[0]
+    scene.world.change(pods=(one, msgspec.structs.replace(one, name="p2", uid="p2")))
+    scene.usage.pod_use = lambda policy: PodsUse(NOW, {("shop", "p1"): (1e200, 1e8), ("shop", "p2"): (0.5, 1e8)})
+    scene.sync.poll_pods()
+    scene.sync.poll_load()
+    assert scene.look()
+    assert scene.written().workloads[WEB].use.cpu_cores == 0.5
+
+
 def test_what_pods_use_reaches_workload_namespace_and_node(scene):
     scene.world.change(pods=grown())
     # The first habits are joined soon.

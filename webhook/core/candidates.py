@@ -11,14 +11,13 @@ from webhook.core.model import CapacityType, Resources
 from webhook.core.placement import PlacementRequest
 from webhook.core.pod import Pod
 from webhook.core.policy import Policy
+from webhook.core.quantity import MOST_BYTES, MOST_CORES
 from webhook.core.scoring import Candidate
 from webhook.core.snapshot import Snapshot
 
 _MIRROR = "kubernetes.io/config.mirror"
 _LONGEST_UID = 256
 _NO_NAMESPACE = ""
-_MOST_CORES, _MOST_BYTES = 1e6, 1e18
-"""No node has as much: a request beyond is no use to expect, and sums with it would lose what they are made of."""
 
 
 class Neutral(StrEnum):
@@ -77,6 +76,4 @@ def _is_known(namespace: str, snapshot: Snapshot) -> bool:
 
 
 def _bounded(requests: Resources) -> Resources:
-    return Resources(
-        cpu_cores=min(requests.cpu_cores, _MOST_CORES), memory_bytes=min(requests.memory_bytes, _MOST_BYTES)
-    )
+    return Resources(cpu_cores=min(requests.cpu_cores, MOST_CORES), memory_bytes=min(requests.memory_bytes, MOST_BYTES))

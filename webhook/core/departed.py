@@ -9,12 +9,12 @@ CPU is told as the part of the window that they ran for; memory is the mean of w
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from math import isfinite
 
 import msgspec
 
 from webhook.core.census import FINISHED, Census, Departed, PodFact
 from webhook.core.model import Resources
+from webhook.core.quantity import is_use
 from webhook.core.usage import NodeSample, PodsUse
 
 _NAMING_ANEW = frozenset({"DaemonSet", "Job", "ReplicaSet", "ReplicationController"})
@@ -46,7 +46,7 @@ def left_behind(census: Census, use: PodsUse, window: timedelta) -> dict[str, li
     found: dict[str, list[Resources]] = {}
     for one in _all(census):
         used = use.pods.get((one.namespace, one.name))
-        if used is None or not all(isfinite(value) and value >= 0 for value in used):
+        if used is None or not is_use(*used):
             continue
         ran = min(one.ended_at, use.evaluated_at) - max(one.began_at, use.evaluated_at - window)
         part = min(1.0, max(0.0, ran / window))

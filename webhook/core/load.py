@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
-from math import isfinite
 from typing import NamedTuple
 
 from webhook.core import habits
@@ -25,7 +24,7 @@ from webhook.core.expectation import expect
 from webhook.core.model import Bound, Estimate, Namespace, PodUse, Resources, UseRatio, Workload, WorkloadKey
 from webhook.core.poduse import Told, learn
 from webhook.core.policy import BalancePolicy
-from webhook.core.quantity import rounded
+from webhook.core.quantity import is_use, rounded
 from webhook.core.snapshot import Snapshot
 from webhook.core.usage import NodeSample, NodeUsage, Owners, PodHabits, PodsUse, memory_span
 
@@ -182,7 +181,7 @@ def _joined(census: Census, use: PodsUse) -> Iterator[tuple[PodFact, Resources]]
         if pod.phase != "Running" or not pod.node_name:
             continue
         found = use.pods.get((pod.namespace, pod.name))
-        if found is not None and all(isfinite(value) and value >= 0 for value in found):
+        if found is not None and is_use(*found):
             yield pod, Resources(cpu_cores=found[0], memory_bytes=found[1])
 
 

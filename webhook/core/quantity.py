@@ -107,6 +107,16 @@ def is_amount(*values: float) -> bool:
     return all(0 <= value < 1e18 for value in values)
 
 
+MOST_CORES, MOST_BYTES = 1e6, 1e15
+"""No node has as much: what a pod is told to use or to request beyond is nothing to expect, and sums with it would lose
+what they are made of."""
+
+
+def is_use(cores: float, size: float) -> bool:
+    """Whether a pod can have used as many cores and bytes."""
+    return 0 <= cores <= MOST_CORES and 0 <= size <= MOST_BYTES
+
+
 def rounded(value: float, digits: int) -> float:
     """To so many significant digits."""
     return float(f"{value:.{digits}g}")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from webhook.core.census import Census, PodFact
 from webhook.core.model import ControllerRef, Resources, Value, WorkloadKey
-from webhook.core.quantity import is_amount
+from webhook.core.quantity import is_use
 
 
 class SignalSample(Value, frozen=True):
@@ -203,7 +203,7 @@ class PodHabits:
 
     def __init__(self, evaluated_at: datetime, pods: Mapping[tuple[str, str], tuple[float, float]]) -> None:
         self.evaluated_at = evaluated_at
-        found = sorted((hash(name), cores, size) for name, (cores, size) in pods.items() if is_amount(cores, size))
+        found = sorted((hash(name), cores, size) for name, (cores, size) in pods.items() if is_use(cores, size))
         self._names = array("q", (name for name, _, _ in found))
         self._cores = array("d", (cores for _, cores, _ in found))
         self._bytes = array("d", (size for _, _, size in found))
