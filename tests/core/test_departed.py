@@ -96,6 +96,23 @@ def test_a_pod_that_ended_and_is_still_listed_left_when_its_readiness_turned():
     assert left_behind(both, use, POLICY.window) == {"a": [Resources(0.5, 0.5e9)]}, "counted once"
 
 
+def test_who_runs_is_no_more_only_where_nobody_lists_it():
+    """A deletion may be told between two looks at one store, and a list after a silence may be older than a watch."""
+    gone = ran("x", -600, WINDOW)
+    use = PodsUse(NOW, {("shop", "x"): (0.5, 1e9)})
+    runs = pod("x", owner=ref("ReplicaSet", "web"), node_name="a", phase="Running", started_at=NOW - 2 * POLICY.window)
+    assert left_behind(Census(taken_at=NOW, pods=(runs,), departed=(gone,)), use, POLICY.window) == {}
+    other = msgspec.structs.replace(runs, namespace="bank")
+    assert left_behind(Census(taken_at=NOW, pods=(other,), departed=(gone,)), use, POLICY.window) != {}
+
+
+@pytest.mark.parametrize(("group", "is_ours"), [("batch/v1", True), ("", True), ("batch.volcano.sh/v1alpha1", False)])
+def test_a_job_of_another_maker_may_name_its_pods_as_it_likes(group, is_ours):
+    owner = msgspec.structs.replace(ref("Job", "train"), api_version=group)
+    made = pod("train-worker-0", owner=owner, node_name="a", started_at=NOW)
+    assert (departed(made, NOW) is not None) == is_ours
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 1e200])
 def test_what_is_no_measurement_takes_nothing_off(value):
     census = Census(taken_at=NOW, departed=(ran("x", 0, WINDOW),))

@@ -19,11 +19,14 @@ from webhook.core.usage import NodeSample, PodsUse
 
 _NAMING_ANEW = frozenset({"DaemonSet", "Job", "ReplicaSet", "ReplicationController"})
 """Kinds that give each pod a name that none had before."""
+_OURS = frozenset({"", "apps", "batch"})
+"""Kubernetes' own groups, or none where that is not told: another maker's Job may name its pods as it likes."""
 
 
 def has_its_own_name(pod: PodFact) -> bool:
     """Whether no other pod had its name within the window: what is told of a StatefulSet's may be the predecessor's, elsewhere."""
-    return pod.controller is not None and pod.controller.kind in _NAMING_ANEW
+    owner = pod.controller
+    return owner is not None and owner.kind in _NAMING_ANEW and owner.api_version.rpartition("/")[0] in _OURS
 
 
 def departed(pod: PodFact, seen_at: datetime) -> Departed | None:
@@ -56,8 +59,12 @@ def left_behind(census: Census, use: PodsUse, window: timedelta) -> dict[str, li
 
 
 def _all(census: Census) -> Iterable[Departed]:
-    by_name = {(one.namespace, one.name): one for one in _ended(census)}
-    return (by_name | {(one.namespace, one.name): one for one in census.departed}).values()
+    by_name = {(one.namespace, one.name): one for one in (*_ended(census), *census.departed)}
+    for pod in census.pods if by_name else ():
+        # Its deletion was told after the census was taken, or by a list that was older than the watch.
+        if pod.phase not in FINISHED:
+            by_name.pop((pod.namespace, pod.name), None)
+    return by_name.values()
 
 
 def _ended(census: Census) -> Iterator[Departed]:
