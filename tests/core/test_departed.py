@@ -29,31 +29,42 @@ def ran(name, began, ended, *, node="a", **facts):
     return departed(made, start + timedelta(seconds=ended))
 
 
-def sample(cpu, memory, at=NOW):
-    return NodeSample(node="a", cpu_cores=cpu, memory_bytes=memory, sampled_at=at, source="x")
+def sample(cpu, memory, at=NOW, span=None):
+    return NodeSample(node="a", cpu_cores=cpu, memory_bytes=memory, sampled_at=at, source="x", memory_span_seconds=span)
 
 
 lives = st.tuples(st.integers(-600, WINDOW - 1), st.integers(1, 900), st.floats(0, 4), st.floats(0, 1e9))
 
 
-@given(gone=st.lists(lives, max_size=6), staying=st.tuples(st.floats(0, 4), st.floats(0, 1e9)))
-def test_a_node_is_taken_for_what_those_use_that_are_left(gone, staying):
-    """Each second of the window is added up, of those that ended and of one that stays."""
-    cpu, memory = staying[0] * WINDOW, staying[1] * WINDOW
+@given(
+    gone=st.lists(lives, max_size=6),
+    staying=st.tuples(st.floats(0, 4), st.floats(0, 1e9)),
+    came=st.integers(-600, WINDOW - 30),
+    later=st.integers(0, 60),
+)
+def test_a_node_is_taken_for_what_those_use_that_are_left(gone, staying, came, later):
+    """Each second of the window is added up, of those that ended and of one that stays, since the node came.
+
+    One that came within the window has a mean of memory over the time since, also some seconds later.
+    """
+    span = WINDOW - max(came, 0)
+    later = min(later, WINDOW - span)
+    cpu, memory = staying[0] * WINDOW, staying[1] * (span + later)
     told, left = {}, []
     for number, (began, lasted, cores, size) in enumerate(gone):
         ended = min(began + lasted, WINDOW)
-        seconds = max(0, ended - max(began, 0))
+        seconds = max(0, ended - max(began, came, 0))
         cpu, memory = cpu + cores * seconds, memory + size * seconds
         left.append(ran(str(number), began, ended))
         if seconds:
             told["shop", str(number)] = (cores * seconds / WINDOW, size)
     census = Census(taken_at=NOW, departed=tuple(left))
-    parts = left_behind(census, PodsUse(NOW, told), POLICY.window)
+    parts = left_behind(census, PodsUse(NOW, told), POLICY.window, {"a": span})
     whole = {
         node: Resources(sum(p.cpu_cores for p in of), sum(p.memory_bytes for p in of)) for node, of in parts.items()
     }
-    found = without(sample(cpu / WINDOW, memory / WINDOW), whole, told_at=NOW, window=POLICY.window)
+    seen = sample(cpu / WINDOW, memory / (span + later), NOW + timedelta(seconds=later), span=span + later)
+    found = without(seen, whole, told_at=NOW, window=POLICY.window)
     assert found.cpu_cores == pytest.approx(staying[0], abs=1e-6)
     assert found.memory_bytes == pytest.approx(staying[1], abs=1)
 
@@ -118,6 +129,38 @@ def test_what_is_no_measurement_takes_nothing_off(value):
     census = Census(taken_at=NOW, departed=(ran("x", 0, WINDOW),))
     assert left_behind(census, PodsUse(NOW, {("shop", "x"): (value, 1.0)}), POLICY.window) == {}
     assert left_behind(census, PodsUse(NOW, {}), POLICY.window) == {}
+
+
+@pytest.mark.parametrize("span", [0.0, 20.0])
+def test_a_node_that_came_anew_holds_no_memory_of_who_ran_before(span):
+    found = without(
+        sample(1.0, 1e9, NOW + timedelta(seconds=30), span=span),
+        {"a": Resources(0.0, 0.5e9)},
+        told_at=NOW,
+        window=POLICY.window,
+    )
+    assert found.memory_bytes == 1e9
+
+
+def test_of_a_node_that_just_came_sync_takes_off_what_its_short_mean_holds():
+    """Half of two minutes' samples are a gigabyte of one that left: half a gigabyte, and not a fifth of one."""
+    seen = {"a": sample(1.0, 0.5e9, span=120)}
+    census = Census(taken_at=NOW, departed=(ran("x", WINDOW - 120, WINDOW - 60),))
+    use = PodsUse(NOW, {("shop", "x"): (0.2, 1e9)})
+    measured = load.measure(census, use, {}, POLICY, samples=seen)
+    assert inventory.node_load(seen["a"], measured, POLICY).memory_bytes == pytest.approx(0.0, abs=1)
+
+
+@given(st.floats(0, 4), st.floats(0, 4), st.floats(0, 1e6))
+def test_whatever_is_told_of_those_that_are_gone_who_runs_there_still_counts(staying, others, gone):
+    """A pod that is no more may have told anything of itself: it makes no node look as if nobody ran there."""
+    stays = pod(
+        "y", owner=ref("ReplicaSet", "web"), node_name="a", phase="Running", started_at=NOW - timedelta(hours=1)
+    )
+    census = Census(taken_at=NOW, pods=(stays,), departed=(ran("x", -600, WINDOW),))
+    use = PodsUse(NOW, {("shop", "x"): (gone, 2e9), ("shop", "y"): (staying, 1e9)})
+    found = inventory.node_load(sample(staying + others, 4e9), load.measure(census, use, {}, POLICY), POLICY)
+    assert staying * 0.99 - 1e-9 <= found.cpu_cores <= staying + others
 
 
 def test_a_nodes_load_is_told_without_them_and_the_habits_of_the_others_stand_on_that():

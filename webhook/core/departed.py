@@ -5,6 +5,9 @@ what they used for as long as its own window holds them, but not where that was;
 CPU is told as the part of the window that they ran for; memory is the mean of what they had while they ran::
 
     part = the time that they ran within the window / window
+
+A node that has just come has a mean of memory over a shorter time, which holds so much more of them and loses nothing
+while it grows.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +18,7 @@ import msgspec
 from webhook.core.census import FINISHED, Census, Departed, PodFact
 from webhook.core.model import Resources
 from webhook.core.quantity import is_use
-from webhook.core.usage import NodeSample, PodsUse
+from webhook.core.usage import NodeSample, PodsUse, memory_span
 
 _NAMING_ANEW = frozenset({"DaemonSet", "Job", "ReplicaSet", "ReplicationController"})
 """Kinds that give each pod a name that none had before."""
@@ -44,17 +47,26 @@ def departed(pod: PodFact, seen_at: datetime) -> Departed | None:
     )
 
 
-def left_behind(census: Census, use: PodsUse, window: timedelta) -> dict[str, list[Resources]]:
-    """By node, what each of them adds to its means over ``window``, as of when ``use`` was told."""
+def left_behind(
+    census: Census, use: PodsUse, window: timedelta, spans: Mapping[str, float] = {}
+) -> dict[str, list[Resources]]:
+    """By node, what each of them adds to its means over ``window``, as of when ``use`` was told.
+
+    ``spans`` by node: the last seconds of it, before which its memory was not sampled.
+    """
     found: dict[str, list[Resources]] = {}
     for one in _all(census):
         used = use.pods.get((one.namespace, one.name))
         if used is None or not is_use(*used):
             continue
-        ran = min(one.ended_at, use.evaluated_at) - max(one.began_at, use.evaluated_at - window)
-        part = min(1.0, max(0.0, ran / window))
-        if part > 0:
-            found.setdefault(one.node_name, []).append(Resources(cpu_cores=used[0], memory_bytes=used[1] * part))
+        ended = min(one.ended_at, use.evaluated_at)
+        ran = ended - max(one.began_at, use.evaluated_at - window)
+        if ran <= timedelta(0):
+            continue
+        span = timedelta(seconds=spans.get(one.node_name, window.total_seconds()))
+        sampled = max(timedelta(0), ended - max(one.began_at, use.evaluated_at - min(span, window)))
+        parts = Resources(cpu_cores=used[0], memory_bytes=used[1] * (sampled / window))
+        found.setdefault(one.node_name, []).append(parts)
     return found
 
 
@@ -74,15 +86,30 @@ def _ended(census: Census) -> Iterator[Departed]:
 
 
 def without(
-    sample: NodeSample, left: Mapping[str, Resources], *, told_at: datetime | None, window: timedelta
+    sample: NodeSample,
+    left: Mapping[str, Resources],
+    *,
+    told_at: datetime | None,
+    window: timedelta,
+    running_cores: float = 0.0,
 ) -> NodeSample:
-    """A node's sample less what was left behind there. As the window moves on since ``told_at``, it holds less of that."""
+    """A node's sample less what was left behind there. As the window moves on since ``told_at``, it holds less of that.
+
+    ``running_cores`` is what those were measured to use that run there: a node is taken for no less, whatever is told of
+    those that are gone. Memory is not held to that, because pods' working sets have caches that their node does not count.
+    """
     gone = left.get(sample.node)
     if gone is None or told_at is None:
         return sample
-    still = min(1.0, max(0.0, 1.0 - (sample.sampled_at - told_at) / window))
+    whole, passed = window.total_seconds(), (sample.sampled_at - told_at).total_seconds()
+    span = memory_span(sample.memory_span_seconds, window)
+    # A node's means begin with the node: until a window after that, nothing has moved out of them.
+    still = min(1.0, max(0.0, 1.0 - (passed - (whole - span)) / whole))
+    # Where all of its samples are younger, the node has come anew since.
+    held = whole / span if span > max(passed, 0.0) else 0.0
+    most = max(0.0, sample.cpu_cores - running_cores)
     return msgspec.structs.replace(
         sample,
-        cpu_cores=max(0.0, sample.cpu_cores - still * gone.cpu_cores),
-        memory_bytes=max(0.0, sample.memory_bytes - still * gone.memory_bytes),
+        cpu_cores=max(0.0, sample.cpu_cores - min(most, still * gone.cpu_cores)),
+        memory_bytes=max(0.0, sample.memory_bytes - still * held * gone.memory_bytes),
     )

@@ -203,7 +203,14 @@ def node_load(sample: NodeSample | None, measured: load.Measured, policy: Balanc
         return None
     if not measured.speaks_of(sample, policy):
         measured = load.NOTHING
-    sample = departed.without(sample, measured.left, told_at=measured.evaluated_at, window=policy.window)
+    namespaces = measured.on_nodes.get(sample.node, {})
+    sample = departed.without(
+        sample,
+        measured.left,
+        told_at=measured.evaluated_at,
+        window=policy.window,
+        running_cores=sum(use.cpu_cores for use in namespaces.values()),
+    )
     habit = measured.habits.get(sample.node)
     return NodeLoad(
         cpu_cores=sample.cpu_cores,
@@ -212,7 +219,7 @@ def node_load(sample: NodeSample | None, measured: load.Measured, policy: Balanc
         source=sample.source,
         cpu_deviation_cores=sample.cpu_deviation_cores,
         memory_deviation_bytes=sample.memory_deviation_bytes,
-        namespaces=measured.on_nodes.get(sample.node, {}),
+        namespaces=namespaces,
         expected=None if habit is None else habits.expected(sample, habit),
         memory_span_seconds=sample.memory_span_seconds,
     )

@@ -156,7 +156,7 @@ def measure(  # noqa: PLR0913 - all that it hangs on, by name
         },
         _habits(owned, workloads),
         use.evaluated_at,
-        {node: _sum(parts) for node, parts in left_behind(census, use, policy.window).items()},
+        {node: _sum(parts) for node, parts in left_behind(census, use, policy.window, spans).items()},
     )
 
 
