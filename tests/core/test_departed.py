@@ -48,7 +48,7 @@ def test_a_node_is_taken_for_what_those_use_that_are_left(gone, staying, came, l
     One that came within the window has a mean of memory over the time since, also some seconds later.
     """
     span = WINDOW - max(came, 0)
-    later = min(later, WINDOW - span)
+    later = min(later, (WINDOW - span) // 2)
     cpu, memory = staying[0] * WINDOW, staying[1] * (span + later)
     told, left = {}, []
     for number, (began, lasted, cores, size) in enumerate(gone):

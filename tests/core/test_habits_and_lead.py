@@ -53,7 +53,10 @@ def test_what_was_kept_of_habits_is_taken_up_again_as_it_was(cpu, memory, more_c
     again = habits.expected(sample, habits.beyond(kept))
     assert (again.cpu_cores, again.memory_bytes) == pytest.approx((found.cpu_cores, found.memory_bytes))
     low, high = (cpu, memory), (found.cpu_cores, found.memory_bytes)
-    assert all(one <= told <= other for one, told, other in zip(low, habits.foretold(kept), high, strict=True))
+    assert all(
+        one <= told <= other
+        for one, told, other in zip(low, habits.foretold(kept, Resources(1e12, 1e12)), high, strict=True)
+    )
 
 
 def test_habits_below_what_was_measured_never_go_below_nothing():
@@ -72,6 +75,20 @@ def test_no_pod_that_sync_can_learn_of_makes_a_node_lose_its_load_when_it_is_cou
     held.place(largest, scoring.score(held.table, largest, every(table), now=AT), now=AT)
     held.forget("1")
     assert held.table.mean[:, 0].tolist() == pytest.approx([0.5, 0.1], abs=1e-9)
+
+
+@given(*[st.floats(0, 1e12)] * 4)
+def test_no_node_is_foretold_to_bear_more_than_it_has_or_was_measured_to(cpu, memory, habit_cpu, habit_memory):
+    """Whatever one namespace's pods tell of themselves, a node of theirs looks half fuller than it is at most."""
+    has = Resources(10.0, 1e10)
+    load = NodeLoad(
+        cpu_cores=cpu, memory_bytes=memory, sampled_at=NOW, source="x", expected=Resources(habit_cpu, habit_memory)
+    )
+    told = habits.foretold(load, has)
+    assert told[0] <= max(cpu, (cpu + has.cpu_cores) / 2) * (1 + 1e-9)
+    assert told[1] <= max(memory, (memory + has.memory_bytes) / 2) * (1 + 1e-9)
+    table = nodetable.table(snapshot(node("a", 2.0, Resources(1e9, 1e9))))
+    assert table.mean[0, 0] == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1.0])

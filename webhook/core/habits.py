@@ -29,9 +29,20 @@ def beyond(load: NodeLoad) -> Resources | None:
     )
 
 
-def foretold(load: NodeLoad) -> tuple[float, float]:
-    """(CPU in cores, memory in bytes) that a node's load is taken for: measured, and by habit where that is known."""
-    more = beyond(load)
-    if load.expected is None or more is None or not is_amount(load.expected.cpu_cores, load.expected.memory_bytes):
+def foretold(load: NodeLoad, allocatable: Resources) -> tuple[float, float]:
+    """(CPU in cores, memory in bytes) that a node's load is taken for: measured, and by habit where that is known.
+
+    By habit no node bears more than it has: one owner's pods would else keep all others from where theirs run, by what
+    they tell of themselves.
+    """
+    usual = load.expected
+    if usual is None or not is_amount(usual.cpu_cores, usual.memory_bytes):
         return load.cpu_cores, load.memory_bytes
-    return load.cpu_cores + SHARE * more.cpu_cores, load.memory_bytes + SHARE * more.memory_bytes
+    return (
+        _between(load.cpu_cores, usual.cpu_cores, allocatable.cpu_cores),
+        _between(load.memory_bytes, usual.memory_bytes, allocatable.memory_bytes),
+    )
+
+
+def _between(measured: float, usual: float, most: float) -> float:
+    return measured + SHARE * (min(usual, max(most, measured)) - measured)

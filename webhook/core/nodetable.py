@@ -319,7 +319,7 @@ def _loads(made: Table, nodes: list[Node], *, latest: datetime) -> Iterator[None
         made.spans[MEMORY, row] = memory_span(load.memory_span_seconds, made.policy.window)
         measured = np.array((load.cpu_cores, load.memory_bytes)) * made.inverse[:, row]
         made.fullest[row] = measured.max()
-        made.mean[:, row] = habits.foretold(load)
+        made.mean[:, row] = habits.foretold(load, node.allocatable)
         if is_amount(load.cpu_deviation_cores, load.memory_deviation_bytes):
             made.variance[:, row] = (load.cpu_deviation_cores, load.memory_deviation_bytes)
         for name, use in load.namespaces.items():

@@ -14,7 +14,7 @@ import numpy as np
 from webhook.core import habits, nodetable, scoring
 from webhook.core.expectation import Expectation
 from webhook.core.ledger import draws, likely
-from webhook.core.model import CapacityType, NodeLoad, Value
+from webhook.core.model import CapacityType, NodeLoad, Resources, Value
 from webhook.core.nodejoin import blindness
 from webhook.core.nodetable import CPU, MEMORY, TOP, Floats, Rows, Table
 from webhook.core.policy import BalancePolicy
@@ -182,9 +182,9 @@ def _node(
     score, answered, filtered, risk = scored
     freshness = Freshness.UNKNOWN if node is None else Freshness.NONE
     cpu = memory = None
-    if load is not None and table.until[row] > -np.inf:
+    if node is not None and load is not None and table.until[row] > -np.inf:
         freshness = Freshness.FRESH if table.until[row] >= now.timestamp() else Freshness.STALE
-        measured = _measured(load, table.inverse[:, row])
+        measured = _measured(load, node.allocatable, table.inverse[:, row])
         # At the time of its own sample even an old load can be taken apart; a blind table's never.
         made = scoring.parts(table, candidate, row, now=float(table.until[row]))
         cpu, memory = (_use(measured, made, resource) for resource in (CPU, MEMORY))
@@ -203,10 +203,10 @@ def _node(
     )
 
 
-def _measured(load: NodeLoad, inverse: Floats) -> Floats:
+def _measured(load: NodeLoad, allocatable: Resources, inverse: Floats) -> Floats:
     """(mean, deviation, mean with habit) by resource, (3, 2)."""
     deviations = (load.cpu_deviation_cores, load.memory_deviation_bytes)
-    amounts = ((load.cpu_cores, load.memory_bytes), deviations, habits.foretold(load))
+    amounts = ((load.cpu_cores, load.memory_bytes), deviations, habits.foretold(load, allocatable))
     return np.nan_to_num(np.array(amounts) * inverse, nan=0.0, posinf=0.0, neginf=0.0)
 
 
