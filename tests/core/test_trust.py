@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from webhook.core.trust import LEAST, Believed, Seen, trust
+from webhook.core.trust import LEAST, Believed, Seen, everywhere, trust
 
 AMOUNT = st.floats(1e-6, 1e6)
 SEEN = st.builds(
@@ -112,6 +112,35 @@ def test_the_order_does_not_show_in_a_single_bit(seen, random):
     assert trust(seen) == trust(other)
 
 
+@given(st.lists(st.lists(SEEN, max_size=LEAST), max_size=5))
+def test_groups_of_few_are_judged_as_all_of_theirs_together(groups):
+    assert everywhere(groups) == trust(one for group in groups for one in group)
+
+
+@given(st.lists(SEEN, min_size=LEAST, max_size=40))
+def test_a_group_alone_is_judged_as_it_is_by_itself(seen):
+    alone, found = trust(seen), everywhere([seen])
+    assert tuple(found) == pytest.approx(tuple(alone), rel=1e-6, abs=1e-9)
+
+
+@given(st.floats(0.05, 20), st.integers(1, 50), st.floats(0, 1), st.floats(1, 3))
+def test_a_group_says_no_more_of_requests_elsewhere_for_being_of_many(ratio, times, deviation, recent):
+    others = [noisy(*AROUND[:5], pods=2) for _ in range(6)]
+    theirs = noisy(*[ratio] * LEAST, deviation=deviation, recent=recent)
+    few, many = everywhere([*others, theirs]), everywhere([*others, theirs * times])
+    assert (few.between, few.over_time) == pytest.approx((many.between, many.over_time))
+    assert (few.level, few.spread) == pytest.approx((many.level, many.spread), abs=0.02 + 0.02 * log(ratio) ** 2)
+
+
+def test_a_thousand_workloads_of_one_group_do_not_make_another_use_ten_times_its_request():
+    """However swinging they are; told as one heap they would speak for all: four times, the most that there is."""
+    others = [noisy(*AROUND[:4], pods=1) for _ in range(6)]
+    theirs = noisy(*[10.0] * 1000, deviation=1.4, pods=2, recent=6)
+    one = others[0][0]
+    assert trust([one for group in (*others, theirs) for one in group]).of(one).mean > 3.9 * one.mean
+    assert everywhere([*others, theirs]).of(one).mean < 3 * one.mean
+
+
 @given(st.lists(WILD, max_size=20))
 def test_nothing_that_is_told_makes_a_result_that_is_no_amount(seen):
     found = trust([*seen, *noisy(*AROUND)])
@@ -134,3 +163,11 @@ def test_one_wild_workload_becomes_no_trust(ratio, variation, recent):
     assert max(found.of(one).part for one in seen) < 0.15
     noise = found.between / 2 + found.over_time
     assert abs(log(found.of(wild).mean / wild.mean)) <= 2 * noise**0.5 + 1e-9
+
+
+@given(st.floats(1e-3, 1e3), st.floats(0, 3), st.floats(1, 100))
+def test_nobody_is_led_beyond_a_quarter_or_four_times_of_what_was_measured(ratio, variation, recent):
+    """A namespace that makes its workloads as noisy as can be, and its requests as it likes, gets no more out of it."""
+    found = trust(noisy(*[ratio] * 100, deviation=variation, pods=2, recent=recent))
+    one = Seen(1.0, 0.0, 1, 1.0, 1.0)
+    assert 1 / 4 - 1e-9 <= found.of(one).mean <= 4 + 1e-9

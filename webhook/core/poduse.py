@@ -11,7 +11,7 @@ from typing import NamedTuple
 from webhook.core.expectation import pod_use
 from webhook.core.model import PodUse, Resources, WorkloadKey
 from webhook.core.quantity import rounded
-from webhook.core.trust import Believed, Seen, trust
+from webhook.core.trust import Believed, Seen, everywhere, trust
 
 _LEARNT_DIGITS = 2
 """What a pod uses is never known better, and an unchanged world shall give unchanged bytes."""
@@ -46,8 +46,8 @@ def _believed(seen: Mapping[WorkloadKey, Seen]) -> dict[WorkloadKey, Believed]:
     by_namespace: defaultdict[str, list[Seen]] = defaultdict(list)
     for key, one in seen.items():
         by_namespace[key.namespace].append(one)
-    everywhere = trust(seen.values())
-    known = {namespace: trust(mine) or everywhere for namespace, mine in by_namespace.items()}
+    all_told = everywhere(by_namespace.values())
+    known = {namespace: trust(mine) or all_told for namespace, mine in by_namespace.items()}
     return {key: found.of(one) if (found := known[key.namespace]) else Believed(one.mean) for key, one in seen.items()}
 
 

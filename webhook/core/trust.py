@@ -29,6 +29,8 @@ _SLOW = 2.0
 itself within an hour."""
 _FURTHEST = 2.0
 """In deviations of its noise: whoever is further from its request than chance explains is no longer led than that."""
+_LARGEST = log(4)
+"""Nobody is led beyond four times or a quarter: noise is as large as an owner makes it, and its pods' nodes are everybody's."""
 _FINEST = 1e-12
 
 
@@ -81,28 +83,40 @@ class Trust(NamedTuple):
         away = self.level - log(seen.mean / seen.request)
         if abs(away) <= _FINEST:
             return Believed(seen.mean, part)
-        most = _FURTHEST * sqrt(noise) / abs(away)
-        part = min(part, most)
+        part = min(part, _FURTHEST * sqrt(noise) / abs(away), _LARGEST / abs(away))
         return Believed(seen.mean * exp(part * away), part)
 
 
 def trust(seen: Iterable[Seen]) -> Trust | None:
     """None where too few workloads tell. Their order does not show in a single bit."""
-    known = [one for one in seen if one.tells]
+    return _trust([(one, 1.0) for one in seen if one.tells])
+
+
+def everywhere(groups: Iterable[Iterable[Seen]]) -> Trust | None:
+    """The same over groups, each of which counts as ``LEAST`` workloads at most: many of one hand shall not speak for all."""
+    known = [[one for one in group if one.tells] for group in groups]
+    return _trust([(one, min(1.0, LEAST / len(group))) for group in known for one in group])
+
+
+def _trust(known: Sequence[tuple[Seen, float]]) -> Trust | None:
     if len(known) < LEAST:
         return None
-    several = [min(_MOST, (one.deviation / one.mean) ** 2) for one in known if one.pods > 1]
-    between = _mean(several) if several else _UNKNOWN
-    over_time = _SLOW * _mean([((one.recent - one.mean) / max(one.recent, one.mean)) ** 2 for one in known])
-    ratios = [log(one.mean / one.request) for one in known]
-    noises = [between / one.pods + over_time for one in known]
-    level = _mean(ratios)
-    found = fsum((ratio - level) ** 2 for ratio in ratios) / (len(ratios) - 1)
-    spread = max(0.0, found - _mean(noises))
-    weights = [1 / (spread + noise + _FINEST) for noise in noises]
-    level = fsum(weight * ratio for weight, ratio in zip(weights, ratios, strict=True)) / fsum(weights)
-    return Trust(level=level, spread=spread, between=between, over_time=over_time)
+    shares = [share for _, share in known]
+    several = [(min(_MOST, (one.deviation / one.mean) ** 2), share) for one, share in known if one.pods > 1]
+    between = _mean([variance for variance, _ in several], [share for _, share in several]) if several else _UNKNOWN
+    changes = [((one.recent - one.mean) / max(one.recent, one.mean)) ** 2 for one, _ in known]
+    over_time = _SLOW * _mean(changes, shares)
+    ratios = [log(one.mean / one.request) for one, _ in known]
+    noises = [between / one.pods + over_time for one, _ in known]
+    level = _mean(ratios, shares)
+    whole = fsum(shares)
+    # Of n that count alike, their number less one.
+    freedom = whole - fsum(share * share for share in shares) / whole
+    found = fsum(share * (ratio - level) ** 2 for ratio, share in zip(ratios, shares, strict=True)) / freedom
+    spread = max(0.0, found - _mean(noises, shares))
+    weights = [share / (spread + noise + _FINEST) for noise, share in zip(noises, shares, strict=True)]
+    return Trust(level=_mean(ratios, weights), spread=spread, between=between, over_time=over_time)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return fsum(values) / len(values)
+def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    return fsum(weight * value for value, weight in zip(values, weights, strict=True)) / fsum(weights)
