@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import msgspec
+
 from webhook.core.census import Census, PodFact
 from webhook.core.model import ControllerRef, Resources, Value, WorkloadKey
 from webhook.core.quantity import is_use
@@ -178,6 +180,17 @@ class NodeUsage(Value, frozen=True):
 
     nodes: tuple[NodeSample, ...] = ()
     match_rate: float | None = None
+
+    def dated(self, *, possible: datetime, latest: datetime) -> "NodeUsage":
+        """Without samples from beyond ``possible``, which a wrong clock told, and none dated later than ``latest``.
+
+        Who reads a snapshot holds its loads against the age of its cluster, which grows while a single watch is down.
+        """
+        if all(sample.sampled_at <= latest for sample in self.nodes):
+            return self
+        believed = (sample for sample in self.nodes if sample.sampled_at <= possible)
+        nodes = tuple(msgspec.structs.replace(sample, sampled_at=min(sample.sampled_at, latest)) for sample in believed)
+        return NodeUsage(nodes=nodes, match_rate=self.match_rate)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

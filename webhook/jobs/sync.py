@@ -269,7 +269,7 @@ class Sync:
             book,
             self._policy,
             history=self._history,
-            node_usage=node_usage,
+            node_usage=node_usage and _dated(node_usage, self._policy, now=now, taken_at=census.taken_at),
             measured=self._measure(census, node_usage),
             source=self._settings.source,
             versions=_versions(census.server_version, deps.versions),
@@ -319,6 +319,11 @@ class Sync:
         if found != self._policy:
             log.info("policy changed", extra={"mode": found.mode.value, "pause": ",".join(found.pause)})
             self._policy = found
+
+
+def _dated(node_usage: NodeUsage, policy: Policy, *, now: datetime, taken_at: datetime) -> NodeUsage:
+    skew = policy.idle.max_clock_skew
+    return node_usage.dated(possible=now + skew, latest=taken_at + skew)
 
 
 def capture(  # noqa: PLR0913 - all that a capture is made of, by name
