@@ -107,6 +107,15 @@ def test_a_pod_that_ended_and_is_still_listed_left_when_its_readiness_turned():
     assert left_behind(both, use, POLICY.window) == {"a": [Resources(0.5, 0.5e9)]}, "counted once"
 
 
+def test_a_pod_that_drained_for_longer_than_the_window_leaves_the_cpu_that_it_used_meanwhile():
+    """It was no longer Ready all the while, which is all that is known of when it ended; what is told of its CPU is."""
+    drained = ran("x", -1200, WINDOW, phase="Succeeded", ready_at=NOW - 2 * POLICY.window)
+    found = left_behind(
+        Census(taken_at=NOW, departed=(drained,)), PodsUse(NOW, {("shop", "x"): (0.8, 1e9)}), POLICY.window
+    )
+    assert found == {"a": [Resources(0.8, 0.0)]}
+
+
 def test_who_runs_is_no_more_only_where_nobody_lists_it():
     """A deletion may be told between two looks at one store, and a list after a silence may be older than a watch."""
     gone = ran("x", -600, WINDOW)

@@ -59,13 +59,10 @@ def left_behind(
         used = use.pods.get((one.namespace, one.name))
         if used is None or not is_use(*used):
             continue
-        ended = min(one.ended_at, use.evaluated_at)
-        ran = ended - max(one.began_at, use.evaluated_at - window)
-        if ran <= timedelta(0):
-            continue
-        span = timedelta(seconds=spans.get(one.node_name, window.total_seconds()))
-        sampled = max(timedelta(0), ended - max(one.began_at, use.evaluated_at - min(span, window)))
-        parts = Resources(cpu_cores=used[0], memory_bytes=used[1] * (sampled / window))
+        span = min(window, timedelta(seconds=spans.get(one.node_name, window.total_seconds())))
+        began, ended = max(one.began_at, use.evaluated_at - span), min(one.ended_at, use.evaluated_at)
+        # Whose CPU is told ran within the window, whatever is known of when it ended.
+        parts = Resources(cpu_cores=used[0], memory_bytes=used[1] * max(0.0, (ended - began) / window))
         found.setdefault(one.node_name, []).append(parts)
     return found
 
