@@ -102,6 +102,18 @@ def test_what_no_pod_can_have_used_is_no_measurement(cores):
     assert usual(a=(cores, 1e8)).of("shop", "a") is None
 
 
+@given(st.floats(0, 1e6), st.floats(0, 1e15), st.floats(0, 1e6), st.floats(0, 1e15))
+def test_no_pod_is_taken_to_use_more_than_its_node_has(cores, size, usual_cores, usual_size):
+    """Young pods of an owner whose exporter says anything would else count as more than all nodes together."""
+    pods = world(running("a"), running("b", node_name="unknown"))
+    pods = msgspec.structs.replace(pods, nodes=(NodeFact(name="n1", allocatable=Resources(4.0, 4e9)),))
+    found = measure(pods, use(a=(cores, size)), OWNERS, POLICY, usual(a=(usual_cores, usual_size)))
+    told, there = found.workloads[WEB], found.on_nodes["n1"]["shop"]
+    assert max(told.cpu_cores, there.cpu_cores) <= 4
+    assert max(told.memory_bytes, there.memory_bytes) <= 4e9
+    assert measure(pods, use(b=(8.0, 8e9)), OWNERS, POLICY).workloads[WEB].cpu_cores == 8
+
+
 @given(st.lists(st.tuples(st.floats(), st.floats()), max_size=6))
 def test_whatever_is_told_of_pods_what_is_learnt_is_an_amount(told):
     pods = [running(f"p{number}", node_name=f"n{number % 2}") for number in range(len(told))]

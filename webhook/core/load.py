@@ -131,7 +131,10 @@ def measure(  # noqa: PLR0913 - all that it hangs on, by name
     on_nodes: defaultdict[str, dict[str, list[Resources]]] = defaultdict(dict)
     owned: list[tuple[str, WorkloadKey, Held, Resources]] = []
     spans = {node: memory_span(sample.memory_span_seconds, policy.window) for node, sample in samples.items()}
-    for pod, used in _joined(census, use):
+    sizes = {node.name: node.allocatable for node in census.nodes}
+    for pod, told in _joined(census, use):
+        size = sizes.get(pod.node_name)
+        used = _within(told, size)
         held = _held(pod, use.evaluated_at, policy.window, spans.get(pod.node_name))
         if held.cpu < 1 and not has_its_own_name(pod):
             continue
@@ -142,7 +145,8 @@ def measure(  # noqa: PLR0913 - all that it hangs on, by name
             owned.append((pod.node_name, key, held, on_node))
         if not _is_grown(pod, use.evaluated_at, policy.window):
             continue
-        known = (pod_habits and pod_habits.of(pod.namespace, pod.name)) or used
+        usual = pod_habits and pod_habits.of(pod.namespace, pod.name)
+        known = _within(usual, size) if usual else used
         by_namespace[pod.namespace].append((pod, known))
         if key:
             by_workload[key].append(Told(known, used, pod.requests))
@@ -183,6 +187,16 @@ def _joined(census: Census, use: PodsUse) -> Iterator[tuple[PodFact, Resources]]
         found = use.pods.get((pod.namespace, pod.name))
         if found is not None and is_use(*found):
             yield pod, Resources(cpu_cores=found[0], memory_bytes=found[1])
+
+
+def _within(used: Resources, size: Resources | None) -> Resources:
+    """Nobody uses more than its node has, whatever is told of it; a node without a size is one that is not known."""
+    if size is None or (used.cpu_cores <= size.cpu_cores and used.memory_bytes <= size.memory_bytes):
+        return used
+    return Resources(
+        cpu_cores=min(used.cpu_cores, size.cpu_cores or used.cpu_cores),
+        memory_bytes=min(used.memory_bytes, size.memory_bytes or used.memory_bytes),
+    )
 
 
 def _held(pod: PodFact, at: datetime, window: timedelta, memory_span_seconds: float | None) -> Held:
