@@ -16,8 +16,8 @@ from webhook.settings import ServerSettings
 if TYPE_CHECKING:
     from webhook.worker import Worker
 
-_PIECE_BYTES = 32 * 1024
-"""Half of what the parser keeps of a next request that came with the end of this one."""
+_PIECE_BYTES = 16 * 1024
+"""Parsed or written at once. The parser keeps four times that of a next request that came with the end of this one."""
 _NOT_PLAIN = frozenset({b"connection", b"expect", b"transfer-encoding", b"upgrade"})
 """Headers by which a caller asks for more than an answer."""
 
@@ -96,13 +96,16 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
             most = max(_PIECE_BYTES, self._direct.left if self._direct else 0)
             piece, self._held = self._held[:most], self._held[most:]
             super().data_received(piece)
+            # A body in chunks of one byte costs a thousand times what its bytes do.
+            if self._held and self._direct is None:
+                self._feed_soon()
         if self._must_wait or len(self._held) > _PIECE_BYTES:
             self._pause_reading()
         else:
             self._maybe_resume_reading()
 
     def _feed_soon(self) -> None:
-        """Go on after all others have had their turn: nobody keeps the loop who sends many requests at once."""
+        """Go on after all others have had their turn: nobody keeps the loop who sends many requests, or chunks, at once."""
         if self._next is None:
             self._next = self.worker.loop.call_soon(self._feed_now)
 

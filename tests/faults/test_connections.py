@@ -173,6 +173,27 @@ def test_a_server_that_ends_answers_what_has_begun_and_closes_what_rests(tmp_pat
         resting.close()
 
 
+@pytest.mark.fault(9)
+def test_a_body_in_the_smallest_chunks_does_not_keep_the_loop(server):
+    """A turn takes little of it, so others are answered between any two."""
+    count, told = 0, []
+    wire = request(b"2\r\nxx\r\n" * 250_000 + b"0\r\n\r\n", JSON, "Transfer-Encoding: chunked")
+    with server.connect() as link, contextlib.closing(server.session()) as other:
+
+        def send():
+            link.sendall(wire)
+            told.extend(answers(link, 1))
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        while sending.is_alive():
+            assert ask(other, "GET", "/healthz").status == 200
+            count += 1
+        sending.join()
+    assert told[0][0] == 400
+    assert count > 8
+
+
 def test_a_caller_that_leaves_in_the_middle_of_a_body_leaves_nothing_behind(server):
     for _ in range(20):
         link = server.connect()
