@@ -33,6 +33,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 _DRAINED_BYTES = 1024 * 1024
+_PIECE_BYTES = 32 * 1024
 
 
 def build(settings: ServerSettings) -> "Server":
@@ -199,4 +200,7 @@ def _joined(content: Iterable[bytes]) -> bytes:
 async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
     encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body})
+    for start in range(0, len(body) or 1, _PIECE_BYTES):
+        end = start + _PIECE_BYTES
+        # gunicorn waits between two pieces for a caller who does not read.
+        await send({"type": "http.response.body", "body": body[start:end], "more_body": end < len(body)})

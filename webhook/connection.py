@@ -36,10 +36,11 @@ class Direct:
         self._chunks: list[bytes] = []
         self._complete = False
 
-    @property
-    def body(self) -> bytes:
-        """What has come of it."""
-        return b"".join(self._chunks)
+    def take(self) -> bytes:
+        """The body, which is kept no longer."""
+        body = b"".join(self._chunks)
+        self._chunks.clear()
+        return body
 
     def feed(self, chunk: bytes) -> None:
         self._chunks.append(chunk)
@@ -53,7 +54,11 @@ class Direct:
 
 
 class Connection(ASGIProtocol):  # type: ignore[misc]
-    """One connection with a deadline for headers and one for bodies, both from the first byte they wait for."""
+    """One connection with a deadline each for headers, for a body and for the reading of an answer.
+
+    The first two run from the first byte they wait for, the last from when the caller leaves more unread than is sent
+    ahead.
+    """
 
     _current_request: Any
     _body_receiver: Any
@@ -67,13 +72,15 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         self._deadline: asyncio.TimerHandle | None = None
         self._direct: Direct | None = None
         self._next: asyncio.Handle | None = None
-        self._body_bytes = 0
+        self._unsent = memoryview(b"")
+        """Of the answer, what the caller has not made room for yet."""
+        self._kept_bytes = self._counted_bytes = 0
         self._is_dropped = False
 
     @property
     def is_idle(self) -> bool:
-        """Between requests, or before the first."""
-        return self._current_request is None
+        """Between requests, or before the first, with nothing to send."""
+        return self._current_request is None and not (self._held or self._flow_control.write_paused)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the deadline for the first headers."""
@@ -99,6 +106,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
             # A body in chunks of one byte costs a thousand times what its bytes do.
             if self._held and self._direct is None:
                 self._feed_soon()
+        self._reckon()
         if self._must_wait or len(self._held) > _PIECE_BYTES:
             self._pause_reading()
         else:
@@ -127,7 +135,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
     def _note_phase(self) -> None:
         if self._is_answering:
             self.has_asked = True
-            self._enter("")
+            self._rest()
         else:
             self._enter("headers" if self._current_request is None else "body")
 
@@ -138,29 +146,51 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
     def _resume_reading(self) -> None:
         """Called when a request is answered, just before the parser is made ready for the next."""
         if self._is_answering:
-            self._give_back()
+            self._rest()
+            self._let_go()
         super()._resume_reading()
         if self._held:
             self._feed_soon()
 
-    def resume_writing(self) -> None:
-        """The caller has read on; so may we."""
-        super().resume_writing()
-        if not self._must_wait:
-            self._resume_reading()
+    def pause_writing(self) -> None:
+        """More is sent than the caller has read; what it is owed is for its own deadline."""
+        super().pause_writing()
+        if not self._phase:
+            self._rest()
 
-    # --- what bodies take
+    def resume_writing(self) -> None:
+        """The caller has read on; so may we. An answer in pieces keeps the deadline of its first."""
+        super().resume_writing()
+        if self._unsent:
+            self._write_on()
+        elif not self._is_answering:
+            if self._phase == "answer":
+                self._rest()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._maybe_resume_reading()
+        if self._held:
+            self._feed_soon()
+
+    # --- what is kept for it
 
     def _on_body(self, chunk: bytes) -> None:
         super()._on_body(chunk)
-        self._body_bytes += len(chunk)
-        self.worker.bodies_bytes += len(chunk)
-        if self.worker.bodies_bytes > self.worker.settings.max_bodies_bytes:
-            self.drop("memory")
+        self._kept_bytes += len(chunk)
 
-    def _give_back(self) -> None:
-        self.worker.bodies_bytes -= self._body_bytes
-        self._body_bytes = 0
+    def _let_go(self) -> None:
+        """Nothing is kept any more of this request and its answer."""
+        self._kept_bytes = 0
+        self._reckon()
+
+    def _reckon(self) -> None:
+        """Hold what is kept against the bound of all connections; who grows beyond it is cut off."""
+        more = self._kept_bytes + len(self._held) - self._counted_bytes
+        self._counted_bytes += more
+        self.worker.bodies_bytes += more
+        if more > 0 and self.worker.bodies_bytes > self.worker.settings.max_bodies_bytes:
+            self.drop("memory")
 
     # --- the direct way
 
@@ -198,31 +228,44 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         return is_open
 
     def _answer(self, asked: Direct) -> None:
-        """Answer, and make the parser ready for the next request, of which it may hold the beginning."""
         self.has_asked = True
-        self._enter("")
-        reply = self.worker.asgi.hot.answer(asked.route, asked.content_type, asked.body)
-        self._send_response_start(reply.status, reply.headers, asked)
-        self._send_body(reply.body)
+        self._rest()
+        reply = self.worker.asgi.hot.answer(asked.route, asked.content_type, asked.take())
+        self._send_response_start(reply.status, reply.headers, asked, close=not self.worker.alive)
+        self._kept_bytes, self._unsent = len(reply.body), memoryview(reply.body)
+        self._write_on()
+
+    def _write_on(self) -> None:
+        """Write as much of the answer as is taken. The transport takes all it is given, and nobody could count that."""
+        while self._unsent and not self._flow_control.write_paused:
+            piece, self._unsent = self._unsent[:_PIECE_BYTES], self._unsent[_PIECE_BYTES:]
+            self._send_body(piece)
+        if not self._unsent:
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Make the parser ready for the next request, of which it may hold the beginning."""
         parser = self._callback_parser
-        if parser.remaining_truncated:
+        if parser.remaining_truncated or not self.worker.alive:
             self._close_transport()
             return
-        self._give_back()
         rest = parser.remaining()
         parser.reset()
         self._direct = self._current_request = self._body_receiver = None
+        self._rest()
         self._arm_keepalive_timer()
         self._held = rest + self._held
-        if self._held:
-            self._feed_soon()
+        self._let_go()
+        self._go_on()
 
     # --- the end
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._enter("")
-        self._give_back()
+        self._held = b""
+        self._unsent = memoryview(b"")
+        self._let_go()
         self.worker.connections.pop(self, None)
         super().connection_lost(exc)
 
@@ -234,6 +277,10 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         self.worker.count_dropped(cause)
         self.transport.abort()
 
+    def _rest(self) -> None:
+        """Wait for nothing, unless for the caller to read."""
+        self._enter("answer" if self._flow_control.write_paused else "")
+
     def _enter(self, phase: str) -> None:
         """A phase keeps the deadline it began with, however slowly its bytes come."""
         if phase == self._phase:
@@ -244,8 +291,12 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
             self._deadline = None
         if phase:
             settings: ServerSettings = self.worker.settings
-            seconds = settings.header_seconds if phase == "headers" else settings.body_seconds
-            self._deadline = self.worker.loop.call_later(seconds, self.drop, phase)
+            seconds = {
+                "headers": settings.header_seconds,
+                "body": settings.body_seconds,
+                "answer": settings.answer_seconds,
+            }
+            self._deadline = self.worker.loop.call_later(seconds[phase], self.drop, phase)
 
     def _send_error_response(self, status: int, message: str, extra_headers: object = ()) -> None:
         """As JSON of constant bytes: gunicorn's own text quotes the request."""

@@ -40,7 +40,7 @@ class ServerSettings:
     max_extender_bytes: int = 8 * MEBIBYTE
     """The names of 15,000 nodes, however long, beside the largest pod; or some 800 nodes whole, at ten kilobytes each."""
     max_bodies_bytes: int = 64 * MEBIBYTE
-    """Of all bodies that are under way together; a burst of reviews is far below, and a pod's limit of memory far above."""
+    """Of all bodies that are under way together, to us and back; a burst of reviews is far below, and a pod's limit of memory far above."""
     max_connections: int = 1000
     keepalive_seconds: int = 120
     """Above the 90 s after which Go closes idle connections, so that the caller closes first and no POST is lost."""
@@ -48,6 +48,8 @@ class ServerSettings:
     handshake_seconds: float = 5.0
     header_seconds: float = 5.0
     body_seconds: float = 10.0
+    answer_seconds: float = 10.0
+    """For a caller to read a long answer, or many that it asked for at once."""
 
     def __post_init__(self) -> None:
         faults = tuple(_faults(self))
@@ -76,7 +78,8 @@ def _faults(settings: ServerSettings) -> Iterator[str]:
             yield f"{name}: {getattr(settings, name)}; expected 1 or more"
     if settings.max_bodies_bytes < max(settings.max_review_bytes, settings.max_extender_bytes):
         yield f"max_bodies_bytes: {settings.max_bodies_bytes}; expected no less than max_review_bytes and max_extender_bytes"
-    for name in ("snapshot_poll_seconds", "tls_poll_seconds", "handshake_seconds", "header_seconds", "body_seconds"):
+    deadlines = ("handshake_seconds", "header_seconds", "body_seconds", "answer_seconds")
+    for name in ("snapshot_poll_seconds", "tls_poll_seconds", *deadlines):
         if getattr(settings, name) <= 0:
             yield f"{name}: {getattr(settings, name)}; expected more than 0"
 

@@ -92,7 +92,7 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         self.settings: ServerSettings = self.app.settings
         self.connections: dict[Connection, None] = {}
         self.bodies_bytes = 0
-        """Of all requests whose answers are not made yet."""
+        """What is kept for all connections: of requests not answered yet, and of answers not taken yet."""
 
     def _setup_event_loop(self) -> None:
         self.loop = uvloop.new_event_loop()

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from tests.builders import idle_shop_snapshot, make_pod, make_review
+from tests.loads import scheduled_pod
 from tests.serverproc import ask, read_all, running_server, wait_until
 
 BODY = json.dumps(make_review(make_pod())).encode()
@@ -147,6 +148,61 @@ def test_a_caller_who_reads_nothing_is_not_answered_without_end(server):
         assert (owed, len(left)) == (0, 0)
 
 
+BOTH_WAYS = pytest.mark.parametrize("path", ["/extender/filter", "/extender/filter?by=flask"], ids=["direct", "flask"])
+
+
+def long_question() -> bytes:
+    """Whose answer is as long as itself, and longer than a kernel keeps for a socket: nodes, whole."""
+    nodes = [{"metadata": {"name": f"node-{number}", "annotations": {"x": "y" * 9000}}} for number in range(800)]
+    return json.dumps({"Pod": scheduled_pod(), "Nodes": {"items": nodes}}).encode()
+
+
+def idle_reader(server):
+    """A connection whose own kernel keeps little."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.settimeout(10)
+    raw.connect(("127.0.0.1", server.port))
+    return server.context().wrap_socket(raw, server_hostname="127.0.0.1")
+
+
+@pytest.mark.fault(9)
+@BOTH_WAYS
+def test_answers_that_nobody_reads_share_the_bound_of_bodies_and_have_a_deadline(tmp_path, path):
+    asked, dropped = request(long_question(), path=path), 'spot_balancer_dropped_connections_total{cause="%s"}'
+    bounds = {"max_bodies_bytes": 16 * 2**20, "answer_seconds": 2.0}
+    with running_server(tmp_path, idle_shop_snapshot(), extender=True, **bounds) as server:
+        links = [idle_reader(server) for _ in range(5)]
+        for link in links:
+            with contextlib.suppress(OSError):
+                link.sendall(asked)
+        wait_until(lambda: server.metric(dropped % "answer") >= 1, "an answer to be given up")
+        wait_until(
+            lambda: server.metric(dropped % "answer") + server.metric(dropped % "memory") == 5, "all to be let go"
+        )
+        assert server.metric(dropped % "memory") >= 2
+        for link in links:
+            link.close()
+        with server.connect() as link:
+            for _ in range(2):
+                link.sendall(asked)
+                assert answers(link, 1)[0][0] == 200
+
+
+@BOTH_WAYS
+def test_an_answer_that_is_read_slowly_outlives_the_end_of_the_server(tmp_path, path):
+    with running_server(tmp_path, idle_shop_snapshot(), extender=True) as server, idle_reader(server) as link:
+        link.sendall(request(long_question(), path=path))
+        assert server.get("/healthz").status == 200
+        ending = threading.Thread(target=server.stop)
+        ending.start()
+        time.sleep(1.5)
+        status, _, body = answers(link, 1)[0]
+        assert (status, len(json.loads(body)["Nodes"]["items"])) == (200, 800)
+        ending.join(30)
+        assert not ending.is_alive()
+
+
 def sent(link, data) -> int:
     """How much of it the socket takes now."""
     try:
@@ -166,7 +222,9 @@ def test_a_server_that_ends_answers_what_has_begun_and_closes_what_rests(tmp_pat
         ending.start()
         time.sleep(0.5)
         half.sendall(whole[-10:])
-        assert answers(half, 1)[0][0] == 200
+        status, headers, _ = answers(half, 1)[0]
+        assert (status, headers["connection"]) == (200, "close")
+        assert read_all(half) == b""
         ending.join(30)
         assert not ending.is_alive()
         half.close()
