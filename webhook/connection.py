@@ -258,6 +258,11 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         self._let_go()
         self._go_on()
 
+    def _arm_keepalive_timer(self) -> None:
+        # gunicorn begins to wait for a request of its own while one is under way that is answered directly.
+        if self._direct is None:
+            super()._arm_keepalive_timer()
+
     # --- the end
 
     def connection_lost(self, exc: Exception | None) -> None:

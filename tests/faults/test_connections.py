@@ -123,6 +123,15 @@ def test_a_connection_that_was_answered_may_rest_and_is_held_to_its_deadline_onc
             link.close()
 
 
+@pytest.mark.fault(6)
+def test_a_request_that_began_with_the_end_of_another_is_no_idle_connection(tmp_path):
+    with running_server(tmp_path, idle_shop_snapshot(), keepalive_seconds=1) as server, server.connect() as link:
+        link.sendall(chunked(BODY) + request(BODY)[:-10])
+        time.sleep(1.5)
+        link.sendall(request(BODY)[-10:])
+        assert [status for status, _, _ in answers(link, 2)] == [200, 200]
+
+
 def test_a_caller_who_reads_nothing_is_not_answered_without_end(server):
     """What it is owed waits in its own buffers, others are answered meanwhile, and nothing is lost when it reads on."""
     raw = socket.socket()
