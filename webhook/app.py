@@ -6,11 +6,13 @@ each pod before Flask is asked. Routing and request objects cost more than the d
 
 import logging
 from collections.abc import Callable
+from time import monotonic
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from webhook.endpoints import Reply, Route, refusal
+from webhook.endpoints.faults import FaultLog
 from webhook.endpoints.mutate import Mutate
 from webhook.endpoints.probes import Probes
 from webhook.metrics import Metrics
@@ -20,6 +22,7 @@ from webhook.settings import ServerSettings
 _log = logging.getLogger(__name__)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _ROUTES = "spot-balancer-routes"
+_FAULTS = "spot-balancer-faults"
 MAX_OTHER_BYTES = 64 * 1024
 
 
@@ -37,7 +40,8 @@ def create_app(settings: ServerSettings, snapshots: SnapshotView, metrics: Metri
     _add(app, "/healthz", _got(probes.healthz))
     _add(app, "/readyz", _got(probes.readyz))
     _add(app, "/metrics", _got(lambda: probes.metrics(request.remote_addr or "")))
-    app.register_error_handler(Exception, _refuse)
+    faults = app.extensions[_FAULTS] = FaultLog(_log, monotonic)
+    app.register_error_handler(Exception, lambda error: _response(_refused(error, faults)))
     app.after_request(lambda response: _count(response, metrics))
     return app
 
@@ -70,6 +74,7 @@ class HotRoutes:
     def __init__(self, app: Flask, metrics: Metrics) -> None:
         routes: dict[str, Route] = app.extensions[_ROUTES]
         self._by_target = {path.encode(): route for path, route in routes.items()}
+        self._faults: FaultLog = app.extensions[_FAULTS]
         self._metrics = metrics
 
     def find(self, target: bytes) -> Route | None:
@@ -81,8 +86,7 @@ class HotRoutes:
         try:
             reply = route.answer("POST", content_type, body)
         except Exception as error:  # noqa: BLE001 - the last resort; endpoints raise nothing
-            _log.error("a request failed", extra={"error": type(error).__name__, "path": route.path})
-            reply = refusal(500)
+            reply = _refused(error, self._faults)
         if reply.status != 200:
             self._metrics.refused.labels(str(reply.status)).inc()
         return reply
@@ -100,10 +104,12 @@ def _got(view: Callable[[], Reply]) -> Callable[[], Response]:
     return lambda: _response(view() if request.method in {"GET", "HEAD"} else refusal(405, allow="GET, HEAD"))
 
 
-def _refuse(error: Exception) -> Response:
-    """Whatever Flask or an endpoint raised, told by its status alone."""
-    status = error.code if isinstance(error, HTTPException) and error.code else 500
-    return _response(refusal(status))
+def _refused(error: Exception, faults: FaultLog) -> Reply:
+    """The last resort: whatever Flask or an endpoint raised, told by its status alone."""
+    if isinstance(error, HTTPException) and error.code:
+        return refusal(error.code)
+    faults.tell("a request failed", error, "")
+    return refusal(500)
 
 
 def _response(reply: Reply) -> Response:

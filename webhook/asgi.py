@@ -1,13 +1,13 @@
 """The server's front door: builds the app and what it looks at, and carries requests to it.
 
-Most requests for a pod are answered by their connection; what is here carries all others, and those. Flask is called inline, in the event loop: no handler blocks, and a thread would cost more than the answer. Bodies are
-counted as they are read, against the cap of their path; what is over is dropped, so that memory stays flat.
+Most requests for a pod are answered by their connection; what is here carries all others. Flask is called inline, in
+the event loop: no handler blocks, and a thread would cost more than the answer. Bodies are counted as they are read,
+against the cap of their path; what is over is dropped, so that memory stays flat.
 """
 
 import asyncio
 import gc
 import io
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from itertools import chain
@@ -31,7 +31,6 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_log = logging.getLogger(__name__)
 _DRAINED_BYTES = 1024 * 1024
 _PIECE_BYTES = 32 * 1024
 
@@ -114,14 +113,8 @@ class Server:
             started[:] = [(int(status[:3]), headers)]
             return lambda _: None
 
-        try:
-            content = self._wsgi(_environ(scope, body), start_response)
-            answer = _joined(content)
-            status, headers = started[0]
-        except Exception as error:  # noqa: BLE001 - the last resort; endpoints raise nothing
-            _log.error("a request failed", extra={"error": type(error).__name__, "path": scope["path"]})
-            reply = refusal(500)
-            status, headers, answer = reply.status, reply.headers, reply.body
+        answer = _joined(self._wsgi(_environ(scope, body), start_response))
+        status, headers = started[0]
         await _send(send, status, headers, answer)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.builders import idle_shop_snapshot
 from tests.endpoints.conftest import Shown
+from webhook.endpoints.mutate import Mutate
 from webhook.endpoints.probes import Probes, is_loopback
 from webhook.metrics import Metrics
 
@@ -72,6 +73,20 @@ def test_a_failure_inside_is_told_by_its_status_alone(own_house, monkeypatch):
     monkeypatch.setattr(Metrics, "render", lambda _: 1 / 0)
     reply = own_house.flask.get("/metrics", environ_base={"REMOTE_ADDR": "127.0.0.1"})
     assert (reply.status_code, reply.data) == (500, b'{"error":"internal error"}')
+
+
+@pytest.mark.parametrize("way", ["flask", "hot"])
+def test_a_failure_inside_is_told_once_however_often_and_whichever_way_it_is_caused(
+    own_house, monkeypatch, caplog, way
+):
+    monkeypatch.setattr(Mutate, "__call__", lambda *_: int("a secret"))
+    for _ in range(3):
+        reply = getattr(own_house, way).post("/mutate", json={})
+        assert (reply.status_code, reply.data) == (500, b'{"error":"internal error"}')
+    told = [(record.message, record.error) for record in caplog.records if record.name.startswith("webhook")]
+    assert told == [("a request failed", "ValueError")]
+    assert "secret" not in caplog.text
+    assert own_house.sample("spot_balancer_refused_requests_total", code="500") == 3
 
 
 def test_refusals_are_counted_by_status(own_house):
