@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from webhook.worker import Worker
 
 _PIECE_BYTES = 16 * 1024
-"""Parsed or written at once. The parser keeps four times that of a next request that came with the end of this one."""
+"""Parsed at once. The parser keeps four times that of a next request that came with the end of this one."""
+_WRITTEN_BYTES = 64 * 1024
+"""Written at once, as much as the transport takes before it asks to wait; each piece is a call of the kernel."""
 _NOT_PLAIN = frozenset({b"connection", b"expect", b"transfer-encoding", b"upgrade"})
 """Headers by which a caller asks for more than an answer."""
 
@@ -238,7 +240,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
     def _write_on(self) -> None:
         """Write as much of the answer as is taken. The transport takes all it is given, and nobody could count that."""
         while self._unsent and not self._flow_control.write_paused:
-            piece, self._unsent = self._unsent[:_PIECE_BYTES], self._unsent[_PIECE_BYTES:]
+            piece, self._unsent = self._unsent[:_WRITTEN_BYTES], self._unsent[_WRITTEN_BYTES:]
             self._send_body(piece)
         if not self._unsent:
             self._begin_anew()
