@@ -159,15 +159,16 @@ def priorities(table: Table, names: list[str], scores: Scores, *, uid: str, best
         chosen = _best_of(table, chosen, scores, uid, best)
         rows, values, names = rows[chosen], values[chosen], [names[place] for place in chosen.tolist()]
     is_told = values > 0
-    is_lined = is_told & ~table.lines.is_missing[rows]
-    others = [] if is_lined.all() else np.flatnonzero(is_told & ~is_lined).tolist()
-    made = table.lines.of(rows[is_lined], values[is_lined])
+    is_lined = is_told & ~table.lines.is_missing.take(rows)
+    pieces: list[bytes] = []
+    if not is_lined.all():
+        others = np.flatnonzero(is_told & ~is_lined).tolist()
+        pieces = [nodetable.line(names[place], values.item(place)) for place in others]
+        rows, values = rows[is_lined], values[is_lined]
+    made = table.lines.of(rows, values)
     made[0] = ord("[")
-    if others:
-        return (
-            b"".join((made.tobytes(), *(nodetable.line(names[place], values.item(place)) for place in others)))[:-1]
-            + b"]"
-        )
+    if pieces:
+        return b"".join((made.tobytes(), *pieces))[:-1] + b"]"
     if len(made) == 1:
         return NOBODY
     made[-1] = ord("]")
