@@ -282,6 +282,8 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
             return
         self._is_dropped = self._closed = True
         self.worker.count_dropped(cause)
+        # At once: of many that come together, each must find another to take the place of.
+        self.worker.connections.pop(self, None)
         self.transport.abort()
 
     def _rest(self) -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -140,11 +141,16 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         await self.lifespan.shutdown()
 
     def admit(self, connection: "Connection") -> None:
-        """Take a connection in; at the cap the eldest that has not sent a whole request goes."""
+        """Take a connection in; at the cap the eldest goes that never sent a whole request, else the eldest that rests.
+
+        Where all are at work it is the new one: nobody is interrupted.
+        """
+        others = tuple(self.connections) if len(self.connections) >= self.settings.max_connections else None
         self.connections[connection] = None
-        if len(self.connections) > self.settings.max_connections:
-            eldest = next((c for c in self.connections if not c.has_asked), connection)
-            eldest.drop("cap")
+        if others is not None:
+            silent = (known for known in others if not known.has_asked)
+            resting = (known for known in others if known.is_idle)
+            next(chain(silent, resting), connection).drop("cap")
 
     def count_dropped(self, cause: str) -> None:
         self.asgi.metrics.dropped.labels(cause).inc()

@@ -271,6 +271,18 @@ def test_at_the_connection_cap_the_eldest_that_asked_nothing_goes(tmp_path):
         session.close()
 
 
+@pytest.mark.fault(5)
+def test_connections_that_asked_once_and_rest_make_room_for_a_caller(tmp_path):
+    with running_server(tmp_path, idle_shop_snapshot(), max_connections=10) as server:
+        resting = [server.session() for _ in range(10)]
+        for session in resting:
+            assert ask(session, "POST", "/mutate", BODY, HEADERS).status == 200
+        assert server.post("/mutate", BODY).status == 200
+        assert ask(resting[-1], "POST", "/mutate", BODY, HEADERS).status == 200, "it was the youngest"
+        for session in resting:
+            session.close()
+
+
 def test_the_server_process_loads_neither_the_kubernetes_client_nor_cryptography():
     program = "import sys, webhook.asgi, webhook.worker; print([m for m in sys.modules if m.split('.')[0] in {'kubernetes', 'cryptography', 'urllib3', 'numpy'}])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
