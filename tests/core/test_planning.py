@@ -353,6 +353,17 @@ def test_each_budget_refuses_under_its_name(limit, limits):
     assert {f"budget-{one}" for one in Limit} >= {f"budget-{limit}"}
 
 
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [({"excluded_namespaces": ("shop",)}, "excluded-namespace"), ({"kinds": ("StatefulSet",)}, "kind-not-handled")],
+)
+@pytest.mark.parametrize("thorough", [False, True])
+def test_whom_no_budget_counts_is_told_the_true_reason_and_not_a_budget_of_nothing(fields, code, thorough):
+    cluster = town(policy_of(to_spot=Limits(per_cluster="5%"), **fields))
+    cluster.deploy()
+    assert found(plan(cluster.world(), thorough=thorough)).code == code
+
+
 def test_the_budget_of_a_workload_counts_what_was_done_before():
     cluster = town(policy_of(to_spot=msgspec.structs.replace(ROOMY, per_workload="25%")))
     web = cluster.deploy(replicas=4)

@@ -127,7 +127,7 @@ class _Candidate(NamedTuple):
 def plan(world: World, *, thorough: bool = False) -> Plan:
     """The moves to begin now. Deterministic, whatever the order of what was read.
 
-    Once a budget of all together is used up, whoever waits for it is told so, and not looked at closer: of thousands that
+    Once a budget of all together is used up, whoever it counts is told so, and not looked at closer: of thousands that
     fell asleep in one minute ten move in a run. ``thorough`` looks at all, for people who ask why; the moves are the same.
     """
     considered, waiting = list[Consideration](), list[_Case]()
@@ -300,7 +300,9 @@ class _Chooser:
     def take(self, case: _Case) -> Consideration:
         """Start a move of it, or say why not now."""
         side = case.belonging.side
-        if side and not self._thorough and (spent := self._used_up(side)):
+        # Whom no budget counts waits for none: his reason is another, also where a percent of nobody allows nothing.
+        is_counted = self._world.scene.is_counted(case.workload.key)
+        if side and is_counted and not self._thorough and (spent := self._used_up(side)):
             return case.told(*_spent(spent))
         found = _handled(case)
         return found if isinstance(found, Consideration) else self._begin(found)

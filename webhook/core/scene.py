@@ -91,13 +91,17 @@ class Scene:
         cluster, namespaces = 0, defaultdict[str, int](int)
         workloads: dict[str, int] = {}
         for key, workload in self.snapshot.workloads.items():
-            settled, excluded = self.consents[key], key.namespace in self.policy.excluded_namespaces
-            if settled.mode is Mode.MOVE and settled.handled and not excluded:
+            if self.is_counted(key):
                 count = 1 if side is Side.SPOT else workload.pods_on_spot
                 cluster += count
                 namespaces[key.namespace] += count
                 workloads[str(key)] = workload.replicas or workload.pods
         return Wholes(cluster=cluster, namespaces=dict(namespaces), workloads=workloads, nodes=dict(self.on_node))
+
+    def is_counted(self, key: WorkloadKey) -> bool:
+        """Whether it may be moved, so that percents of budgets are of it too."""
+        settled, excluded = self.consents[key], key.namespace in self.policy.excluded_namespaces
+        return settled.mode is Mode.MOVE and settled.handled and not excluded
 
     @cached_property
     def bounds(self) -> Bounds:
