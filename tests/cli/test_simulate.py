@@ -1,6 +1,7 @@
 """`spot-balancer simulate`, as a person calls it."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -8,6 +9,14 @@ import pytest
 from webhook.cli import simulate, simulate_balance
 
 SMALL = ("--workloads", "6", "--days", "1")
+COLUMNS = "time,pod,owner,cpuCores,memoryBytes,receivedBytesPerSecond,cpuRequestCores"
+
+
+def write_trace(path, *, minutes, step=1):
+    """One idle pod, a sample every so many minutes."""
+    rows = [f"{1772000000 + 60 * m},web-1,shop/Deployment/web,0.001,1e8,50,0.1" for m in range(0, minutes, step)]
+    path.write_text("\n".join([COLUMNS, *rows]))
+    return str(path)
 
 
 def test_it_prints_what_a_load_came_to(cli):
@@ -36,12 +45,55 @@ def test_several_seeds_follow_one_another(cli):
 
 def test_a_trace_of_ones_own_is_played(cli, tmp_path):
     trace = tmp_path / "usage.csv"
-    rows = [f"{1772000000 + 60 * m},web-1,shop/Deployment/web,0.001,1e8,50,0.1" for m in range(200)]
-    trace.write_text("\n".join(["time,pod,owner,cpuCores,memoryBytes,receivedBytesPerSecond,cpuRequestCores", *rows]))
-    told = cli("simulate", str(trace), "--no-storms")
+    told = cli("simulate", write_trace(trace, minutes=200), "--no-storms")
     assert told.code == 0, told.err
-    assert "200 lines, 1 workloads" in told.err
+    assert "200 lines, 1 workload\n" in told.err
+    assert "weather           calm\n" in told.out
+    assert re.search(r"spot-balancer +\d\.\d\d +\d of 3 ", told.out)
     assert "1 to spot, 0 to regular" in told.out
+
+
+def test_a_trace_too_coarse_to_judge_is_told_with_its_total_and_what_to_do(cli, tmp_path):
+    told = cli("simulate", write_trace(tmp_path / "usage.csv", minutes=300, step=6), "--no-storms")
+    assert told.code == 0, told.err
+    assert "49 of 295 minutes of pods have no value" in told.err
+    assert "samples lie 6 minutes apart, and each holds for 5 at most" in told.err
+    assert "export one every 5 minutes or more often" in told.err
+    assert "unknown, in hours 3.92 gap, 1 young, of 4.92 of all workloads\n" in told.out
+
+
+def test_a_trace_with_a_gap_now_and_then_is_not_called_coarse(cli, tmp_path):
+    path = tmp_path / "usage.csv"
+    write_trace(path, minutes=300)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:100] + lines[150:]))
+    told = cli("simulate", str(path), "--no-storms").err
+    assert "46 of 300 minutes of pods have no value" in told
+    assert "warning" not in told
+
+
+@pytest.mark.parametrize(
+    ("minutes", "idle", "warns"),
+    [
+        (60, "", "lasts 1 hour, no longer than idle.window (1 hour) of 1 of 1 workload:"),
+        (1, "", "lasts 1 minute, no longer"),
+        (1800, "{window: 2d}", "lasts 1.25 days, no longer than idle.window (2 days)"),
+        (62, "", ""),
+    ],
+)
+def test_a_load_that_is_over_before_its_window_is_told_to_judge_nobody(cli, tmp_path, minutes, idle, warns):
+    (tmp_path / "config.yaml").write_text(f"idle: {idle}\n" if idle else "{}\n")
+    trace = write_trace(tmp_path / "usage.csv", minutes=minutes)
+    told = cli("simulate", trace, "--no-storms", "--config", str(tmp_path / "config.yaml"))
+    assert told.code == 0, told.err
+    assert (warns in told.err) if warns else ("warning" not in told.err)
+    assert ("extrapolated" in told.out) == (minutes < 1440)
+
+
+def test_hours_of_which_nothing_is_known_are_told_by_why(cli):
+    told = json.loads(cli("simulate", *SMALL, "--no-storms", "-o", "json").out)["results"][0]
+    assert told["workloadHours"] == 144
+    assert 0 < told["unknownWorkloadHours"]["young"] <= 6
 
 
 def test_a_trace_that_is_wrong_is_refused_in_one_line(cli, tmp_path):

@@ -119,3 +119,11 @@ def test_hours_on_spot_never_pass_the_time_there_was():
     ours = next(one for one in result.scores if one.rule == OURS)
     rest = sum(track.minutes - sum(track.busy) for track in scenario.tracks) / 60
     assert 0 < ours.hours_on_spot - ours.busy_minutes_on_spot / 60 <= rest
+
+
+def test_progress_is_told_to_its_end():
+    told = []
+    tell(make_scenario(4, workloads=2, weather=CALM), POLICY, 4, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert told.count(1.0) == 1

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from webhook.cli.common import (
     rows,
     write_json,
 )
+from webhook.core import rules
 from webhook.core.policy import Policy
-from webhook.core.rules import every_signal
 from webhook.errors import InputError
 from webhook.simulation import load, traces
 from webhook.simulation.engine import Scenario
@@ -29,6 +30,7 @@ from webhook.simulation.evidence import Track
 from webhook.simulation.result import Result, simulate
 from webhook.simulation.weather import CALM, ROUGH
 
+_DAY = 1_440
 _QUIET_COLLECTIONS = 50_000
 """Little of what a simulation makes is a cycle, and looking for them takes a tenth of its time."""
 
@@ -98,6 +100,8 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
     results = []
     for number in numbers:
         tracks = traced or tuple(load.tracks(number, workloads=workloads, days=days, policy=policy))
+        if number == seed:
+            _warn_of_a_short(tracks, policy)
         scenario = Scenario(tracks=tracks, weather=ROUGH if storms else CALM)
         results.append(simulate(scenario, policy, number, progress=_progress(number)))
     document = {"schemaVersion": 1, "results": [msgspec.to_builtins(result) for result in results]}
@@ -111,7 +115,7 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
 
 
 def _warn(policy: Policy) -> None:
-    if signals := every_signal(policy).signals:
+    if signals := rules.every_signal(policy).signals:
         told = ", ".join(signal.name for signal in signals)
         click.echo(f"signals of your own are in no trace and are left out: {told}", err=True)
 
@@ -122,9 +126,48 @@ def _traced(trace: Path, policy: Policy) -> tuple[Track, ...]:
             found = traces.read(stream, policy, source=str(trace))
     except OSError as exc:
         raise InputError(f"{trace}: cannot be read ({exc.strerror})") from exc
-    gaps = f"; {found.gap_minutes} minute(s) of pods have no value and count as unknown" if found.gap_minutes else ""
-    click.echo(f"{trace}: {found.lines} lines, {len(found.tracks)} workloads{gaps}", err=True)
+    gaps = f"; {found.gap_minutes} of {found.pod_minutes} minutes of pods have no value and count as unknown"
+    counted = f"{_many(found.lines, 'line')}, {_many(len(found.tracks), 'workload')}"
+    click.echo(f"{trace}: {counted}{gaps if found.gap_minutes else ''}", err=True)
+    if found.usual_step > traces.STEP_MINUTES:
+        click.echo(
+            f"warning: {trace}: a pod's samples lie {found.usual_step} minutes apart, and each holds for "
+            f"{traces.STEP_MINUTES} at most, so hardly any window is whole and hardly anybody is judged; "
+            f"export one every {traces.STEP_MINUTES} minutes or more often",
+            err=True,
+        )
     return found.tracks
+
+
+def _warn_of_a_short(tracks: Sequence[Track], policy: Policy) -> None:
+    """A load that is over before a window is says nothing of how anybody would be judged."""
+    minute = timedelta(minutes=1)
+    windows = [_window(track, policy) for track in tracks if track.minutes * minute <= _window(track, policy)]
+    if not windows:
+        return
+    lasts, longest = _lasting(max(track.minutes for track in tracks)), _lasting(max(windows) // minute)
+    click.echo(
+        f"warning: the load lasts {lasts}, no longer than idle.window ({longest}) of {len(windows)} of "
+        f"{_many(len(tracks), 'workload')}: nobody can judge these, so none of them moves; "
+        "give a longer load or a shorter window",
+        err=True,
+    )
+
+
+def _window(track: Track, policy: Policy) -> timedelta:
+    rule = rules.first(policy, track.key, labels={}, namespace_labels={})
+    return rules.idle_policy(policy, rule).window
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _lasting(minutes: float) -> str:
+    for unit, length in (("day", _DAY), ("hour", 60)):
+        if minutes >= length:
+            return f"{minutes / length:.4g} {unit}{'' if minutes == length else 's'}"
+    return _many(round(minutes), "minute")
 
 
 def _progress(seed: int) -> Callable[[float], None]:
@@ -133,17 +176,27 @@ def _progress(seed: int) -> Callable[[float], None]:
 
 
 def _page(result: Result) -> str:
+    size = f"{_many(result.workloads, 'workload')}, {_many(result.pods, 'pod')}, {_lasting(result.days * _DAY)}"
     facts = (
-        ("seed", f"{result.seed}: {result.workloads} workloads, {result.pods} pods, {result.days:g} days"),
+        ("seed", f"{result.seed}: {size}"),
         ("weather", _counts(result.weather) or "calm"),
         ("pods moved", f"{result.pods_moved_to_spot} to spot, {result.pods_moved_to_regular} to regular"),
         ("failed moves", _counts(result.failed_moves) or "none"),
         ("pods lost", f"{result.pods_lost} to interruptions and failures"),
         ("held, in hours", _counts(result.held_workload_hours) or "nobody"),
+        ("unknown, in hours", _unknown(result)),
         ("promises", _promises(result)),
     )
-    lines = [f"{name:<15} {text}" for name, text in facts]
-    return "\n".join([*lines, "", *_scores(result)])
+    lines = [f"{name:<17} {text}" for name, text in facts]
+    short = (
+        ["The load is shorter than a day: moves a workload-day are extrapolated from it."] if result.days < 1 else []
+    )
+    return "\n".join([*lines, "", *_scores(result), *short])
+
+
+def _unknown(result: Result) -> str:
+    told = _counts(result.unknown_workload_hours)
+    return f"{told}, of {result.workload_hours:g} of all workloads" if told else "nobody"
 
 
 def _promises(result: Result) -> str:
@@ -162,7 +215,12 @@ def _counts(counts: dict[str, int] | dict[str, float]) -> str:
 def _scores(result: Result) -> Iterable[str]:
     header: Sequence[str] = ("RULE", "MOVES A WORKLOAD-DAY", "HOURS ON SPOT", "BUSY MINUTES ON SPOT")
     table = [
-        (one.rule, f"{one.moves_per_workload_day:.2f}", f"{one.hours_on_spot:.0f}", f"{one.busy_minutes_on_spot:.0f}")
+        (
+            one.rule,
+            f"{one.moves_per_workload_day:.2f}",
+            f"{one.hours_on_spot:.0f} of {result.workload_hours:.0f}",
+            f"{one.busy_minutes_on_spot:.0f}",
+        )
         for one in result.scores
     ]
     yield rows(header, table)

@@ -51,7 +51,8 @@ class Scenario(Value, frozen=True):
 class Story:
     """What came of it: the cluster with its record, and what the runs said.
 
-    ``held`` counts workload-minutes by the code of what held the workload. ``on_unknown`` are moves to spot that began
+    ``held`` counts workload-minutes by the code of what held the workload, ``unknown`` those in which nothing could be
+    said of it, by the code of why. ``on_unknown`` are moves to spot that began
     while the evidence was not idle, or not whole. ``at_rest_after`` is in minutes since the load ended, None where it
     never came to rest.
     """
@@ -64,6 +65,7 @@ class Story:
     started: list[InFlight] = field(default_factory=list)
     on_unknown: list[InFlight] = field(default_factory=list)
     held: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
     weather: Counter[str] = field(default_factory=Counter)
     runs: Counter[int] = field(default_factory=Counter)
     at_rest_after: int | None = None
@@ -110,6 +112,8 @@ class _Play:
                 story.at_rest_after = at - story.minutes
                 break
             self._minute(at)
+        if progress is not None:
+            progress(1.0)
         return story
 
     def _minute(self, at: int) -> None:
@@ -123,6 +127,7 @@ class _Play:
             self._move(at, level)
         if at < self._story.minutes:
             self._story.held.update(self._held)
+            self._story.unknown.update(monitor.unknown)
 
     def _beat(self) -> None:
         """The book as this run leaves it, before anything moves."""

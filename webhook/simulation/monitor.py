@@ -73,6 +73,11 @@ class Monitor:
         return self._watched[self._numbers[key]].code
 
     @property
+    def unknown(self) -> dict[str, int]:
+        """Of how many workloads the last run could say nothing, by why."""
+        return {code.value: n for code, n in self._codes.items() if n and code not in _MEASURED}
+
+    @property
     def wants_spot(self) -> bool:
         """Whether any workload belongs on spot."""
         return self._on_spot > 0

@@ -39,7 +39,8 @@ class Result(Value, frozen=True, omit_defaults=False):
     """One seed.
 
     ``pods_moved_*`` count moves of one pod that came to their end, ``failed_moves`` the others by outcome.
-    ``held_workload_hours`` tell for how long workloads were held by what. ``rest_minutes`` is how long after the load's end
+    ``held_workload_hours`` tell for how long workloads were held by what, ``unknown_workload_hours`` for how long nothing could
+    be said of them, and why; ``workload_hours`` is all of the time that there was, all workloads together. ``rest_minutes`` is how long after the load's end
     it went on, None where it never came to rest. ``scores`` begin with ours, which had budgets and weather to bear.
     """
 
@@ -52,6 +53,8 @@ class Result(Value, frozen=True, omit_defaults=False):
     failed_moves: dict[str, int]
     turns_to_spot: int
     held_workload_hours: dict[str, float]
+    unknown_workload_hours: dict[str, float]
+    workload_hours: float
     weather: dict[str, int]
     pods_lost: int
     rest_minutes: int | None
@@ -78,13 +81,19 @@ def summed_up(story: Story, policy: Policy, seed: int) -> Result:
         pods_moved_to_regular=moved[Side.REGULAR],
         failed_moves=dict(sorted(failed.items())),
         turns_to_spot=story.turns_to_spot,
-        held_workload_hours={code: round(n / 60, 2) for code, n in sorted(story.held.items())},
-        weather=dict(sorted(story.weather.items())),
+        held_workload_hours=_hours(story.held),
+        unknown_workload_hours=_hours(story.unknown),
+        workload_hours=round(sum(track.minutes for track in story.tracks) / 60, 2),
+        weather={what: n for what, n in sorted(story.weather.items()) if n},
         pods_lost=len(record.lost),
         rest_minutes=story.at_rest_after,
         promises=_promises(story, policy),
         scores=(ours(story), *(score(name, story.tracks) for name in RULES)),
     )
+
+
+def _hours(minutes: Counter[str]) -> dict[str, float]:
+    return {code: round(n / 60, 2) for code, n in sorted(minutes.items())}
 
 
 def _promises(story: Story, policy: Policy) -> Promises:

@@ -39,11 +39,16 @@ _NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9._-]{0,251}[a-zA-Z0-9])?", re.ASCII)
 
 
 class Traced(Value, frozen=True):
-    """What was read. ``gap_minutes`` counts minutes of a pod's life without a value, all owners together."""
+    """What was read. ``gap_minutes`` counts minutes of a pod's life without a value, of ``pod_minutes``, all owners together.
+
+    ``usual_step`` is the median of the minutes between two samples of a pod; 0 where no pod has two.
+    """
 
     tracks: tuple[Track, ...]
     lines: int
     gap_minutes: int
+    pod_minutes: int
+    usual_step: int
 
 
 class _Row(NamedTuple):
@@ -259,7 +264,8 @@ class _Reader:
     """Takes rows in the order of time, and counts a pod's sample once it is known how long it held."""
 
     def __init__(self, policy: Policy) -> None:
-        self.lines = self._gaps = 0
+        self.lines = self._gaps = self._known = 0
+        self._steps: Counter[int] = Counter()
         self._policy, self._start = policy, 0
         self._last = 0
         self._owners: dict[str, _Owner] = {}
@@ -292,7 +298,13 @@ class _Reader:
             self._close(pod)
         minutes = self._last + 1
         tracks = tuple(_track(owner, minutes) for _, owner in sorted(self._owners.items()))
-        return Traced(tracks, lines=self.lines, gap_minutes=self._gaps)
+        return Traced(
+            tracks,
+            lines=self.lines,
+            gap_minutes=self._gaps,
+            pod_minutes=self._known + self._gaps,
+            usual_step=_median(self._steps),
+        )
 
     def _owner(self, said: str) -> _Owner:
         if said not in self._owners:
@@ -308,6 +320,7 @@ class _Reader:
                 cpu_cores=max(row.cpu_cores, pod.row.cpu_cores), received=max(row.received, pod.row.received)
             )
             return
+        self._steps[at - pod.minute] += 1
         until = min(at, pod.minute + STEP_MINUTES)
         self._count(pod, until)
         if until < at:
@@ -323,6 +336,7 @@ class _Reader:
 
     def _count(self, pod: _Pod, until: int) -> None:
         owner, row = self._owners[pod.owner], pod.row
+        self._known += until - pod.minute
         owner.grow(until)
         below = cpu_threshold(row.request_cores, owner.policy)
         use = row.cpu_cores / below, row.received / owner.policy.received_bytes_per_second
@@ -333,6 +347,16 @@ class _Reader:
             while pod.recent[0][0] <= at - owner.reach:
                 pod.recent.popleft()
             owner.note(at, pod)
+
+
+def _median(steps: Counter[int]) -> int:
+    """The lower one, of an even number."""
+    left = (steps.total() + 1) // 2
+    for step, n in sorted(steps.items()):
+        left -= n
+        if left <= 0:
+            return step
+    return 0
 
 
 def _track(owner: _Owner, minutes: int) -> Track:
