@@ -37,6 +37,43 @@ def test_two_runs_are_equal_to_the_byte_and_json_goes_to_a_file_too(cli, tmp_pat
     assert document["results"][0]["seed"] == 4
 
 
+BALANCE = ("balance", "--nodes", "6", "--pods", "20", "--hours", "2", "--burst", "5")
+
+
+@pytest.mark.parametrize("words", [SMALL, BALANCE])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_played(cli, tmp_path, monkeypatch, words):
+    monkeypatch.setattr(simulate, "simulate", None)
+    monkeypatch.setattr(simulate_balance, "simulate", None)
+    told = cli("simulate", *words, "--json", str(tmp_path / "nope" / "x.json"))
+    assert (told.code, told.out) == (3, "")
+    assert f"cannot be written ({tmp_path / 'nope'} is no directory)" in told.err
+    told = cli("simulate", *words, "--json", "-")
+    assert (told.code, told.out) == (2, "")
+    assert "`-o json` prints the same" in told.err
+
+
+@pytest.mark.parametrize(("words", "shown"), [(SMALL, "clairvoyant"), (BALANCE, "crane")])
+def test_what_was_played_is_printed_also_where_its_file_cannot_be_written_in_the_end(cli, words, shown):
+    told = cli("simulate", *words, "--json", "/dev/full")
+    assert told.code == 3
+    assert shown in told.out
+    assert "/dev/full: cannot be written (No space left on device)" in told.err
+
+
+def test_a_file_keeps_what_it_holds_until_there_is_a_result(cli, tmp_path):
+    file = tmp_path / "old.json"
+    file.write_text("old")
+    assert cli("simulate", *SMALL, "--json", str(file), "--config", str(tmp_path / "none.yaml")).code == 3
+    assert file.read_text() == "old"
+
+
+def test_the_size_of_a_synthetic_load_beside_a_trace_is_refused(cli, tmp_path):
+    trace = write_trace(tmp_path / "usage.csv", minutes=3)
+    told = cli("simulate", trace, "--workloads", "5", "--days", "2")
+    assert told.code == 2
+    assert "--workloads and --days beside a trace: a trace has its own" in told.err
+
+
 def test_several_seeds_follow_one_another(cli):
     told = json.loads(cli("simulate", *SMALL, "--seeds", "2", "--no-storms", "-o", "json").out)
     assert [result["seed"] for result in told["results"]] == [1, 2]

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -83,6 +84,29 @@ snapshot_option = click.option(
     "snapshot_file",
     type=click.Path(path_type=Path),
     help="A captured file or sync's directory, instead of a cluster.",
+)
+
+
+def _writable(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """What takes minutes to reckon must have somewhere to go; whatever the file holds stays until then."""
+    if value is None:
+        return None
+    if str(value) == "-":
+        raise click.BadParameter("takes a file; `-o json` prints the same", ctx=ctx, param=param)
+    there = value if value.exists() else value.parent
+    if there is not value and not there.is_dir():
+        raise InputError(f"{value}: cannot be written ({there} is no directory)")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"{value}: cannot be written (Permission denied)")
+    return value
+
+
+json_option = click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_writable,
+    help="Also write JSON to a file.",
 )
 
 
@@ -294,8 +318,6 @@ class Progress:
 
 def is_colourful(choice: str) -> bool:
     """Whether to use colour: ``always``, ``never``, or by terminal and NO_COLOR."""
-    import os  # noqa: PLC0415
-
     if choice != "auto":
         return choice == "always"
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

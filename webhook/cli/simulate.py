@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from webhook import logs
 from webhook.cli.common import (
@@ -15,6 +16,7 @@ from webhook.cli.common import (
     TROUBLE,
     Progress,
     config_option,
+    json_option,
     output_option,
     print_structured,
     read_configuration,
@@ -66,7 +68,7 @@ class _Simulate(click.Command):
     help="Whether spot is interrupted, nodes flap, Prometheus is away, calls fail and runs are killed.",
 )
 @config_option
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write JSON to a file.")
+@json_option
 @output_option()
 def command(  # noqa: PLR0913 - click hands over every option by its name
     trace: Path | None,
@@ -92,6 +94,7 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
     """
     # What fails in a simulated cluster is counted, and no news.
     logs.configure("error")
+    _refuse_a_size(trace)
     policy = read_configuration(config_file).policy
     _warn(policy)
     gc.set_threshold(_QUIET_COLLECTIONS)
@@ -105,13 +108,25 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
         scenario = Scenario(tracks=tracks, weather=ROUGH if storms else CALM)
         results.append(simulate(scenario, policy, number, progress=_progress(number)))
     document = {"schemaVersion": 1, "results": [msgspec.to_builtins(result) for result in results]}
-    if json_file is not None:
-        write_json(json_file, document)
     if output in STRUCTURED:
         print_structured(document, output)
     else:
         click.echo("\n\n".join(map(_page, results)))
+    # Last: who cannot write it, for a disk that is full by now, has seen the result all the same.
+    if json_file is not None:
+        write_json(json_file, document)
     return 0 if all(result.promises.are_kept for result in results) else TROUBLE
+
+
+def _refuse_a_size(trace: Path | None) -> None:
+    """A trace is as large as it is; to pass over what was asked for would mislead."""
+    context = click.get_current_context()
+    given = [
+        name for name in ("workloads", "days") if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if trace is not None and given:
+        told = " and ".join(f"--{name}" for name in given)
+        raise click.UsageError(f"{told} beside a trace: a trace has its own workloads and days")
 
 
 def _warn(policy: Policy) -> None:

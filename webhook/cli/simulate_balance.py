@@ -14,6 +14,7 @@ from webhook.cli.common import (
     STRUCTURED,
     Progress,
     config_option,
+    json_option,
     output_option,
     print_structured,
     read_configuration,
@@ -63,7 +64,7 @@ def _number(ctx: click.Context, param: click.Parameter, value: float) -> float:
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of nodes, pods and chance.")
 @click.option("--seeds", type=click.IntRange(1, 1_000), default=1, show_default=True, help="How many, from --seed on.")
 @config_option
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write JSON to a file.")
+@json_option
 @output_option()
 def command(  # noqa: PLR0913 - click hands over every option by its name
     *,
@@ -99,12 +100,13 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
         for number in range(seed, seed + seeds)
     ]
     document = {"schemaVersion": 1, "results": [msgspec.to_builtins(result) for result in results]}
-    if json_file is not None:
-        write_json(json_file, document)
     if output in STRUCTURED:
         print_structured(document, output)
     else:
         click.echo("\n".join(_page(results, pods, balance.max_age)))
+    # Last: who cannot write it, for a disk that is full by now, has seen the result all the same.
+    if json_file is not None:
+        write_json(json_file, document)
     return 0
 
 
