@@ -85,6 +85,31 @@ def test_who_knows_the_future_spreads_best_and_chance_worst():
     assert by_name[ORACLE].to_oracle_percent == 0
 
 
+def answers(balance):
+    """What ours says to each pod, the scheduler's own scores left out, and where the pods went."""
+    place, cell, told = world(SMALL, 1), Cell(SMALL, 1, 1), []
+    ours = Ours(balance, with_defaults=False)
+
+    def rule(question):
+        told.append(ours(question))
+        return told[-1]
+
+    return told, play(place, rule, cell, balance)
+
+
+def test_what_the_filter_takes_away_is_no_candidate_and_never_all_are():
+    told, ground = answers(BalancePolicy(filter_above=0.2))
+    assert any(np.isneginf(scores).any() for scores in told)
+    assert all(scores.max() > 0 for scores in told)
+    assert ground.node.tolist() != answers(BALANCE)[1].node.tolist()
+
+
+def test_no_more_than_the_best_are_answered():
+    few, all_of_them = answers(BalancePolicy(best=2))[0], answers(BALANCE)[0]
+    assert max(np.count_nonzero(scores) for scores in few) == 2
+    assert max(np.count_nonzero(scores) for scores in all_of_them) == SMALL.nodes
+
+
 def test_ours_goes_by_what_was_measured():
     place, cell = world(SMALL._replace(burst=1, pods=40), 1), Cell(SMALL, 1, 1)
     loads = place.use * np.array([50.0, 1.0])[:, None, None]

@@ -83,8 +83,8 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
 ) -> int:
     """Place the pods of some hours by the scores that serve, and by other policies, on the same nodes.
 
-    The load, its metrics and the scheduler are synthetic; `balance` of the configuration holds, except that metrics older
-    than its maxAge are let count, which the output then says. The same options and seed give the same answer.
+    The load, its metrics and the scheduler are synthetic; `balance` of the configuration holds, except that its
+    maxAge is raised to five minutes more than --staleness where it is less, which the output then says. The same options and seed give the same answer.
     """
     balance = read_configuration(config_file).policy.balance
     setting = Setting(

@@ -101,7 +101,7 @@ def view(snapshot: Snapshot, candidate: Candidate, names: Sequence[str], *, has_
     scores, answered = np.zeros(len(rows), dtype=np.int32), np.zeros(len(rows), dtype=np.int32)
     risk = np.full(len(rows), np.nan)
     scores[~full], risk[~full] = found.scores, found.risk
-    answered[~full] = _answered(table, candidate, scoring.led(found, row))
+    answered[~full] = as_told(table, candidate, scoring.led(found, row))
     told = zip(scores.tolist(), answered.tolist(), full.tolist(), risk.tolist(), strict=True)
     made = [_node(snapshot, table, candidate, name, one) for name, one in zip(names, told, strict=True)]
     return ScoreView(
@@ -119,8 +119,8 @@ def _place(one: NodeScore) -> tuple[int, int, bool, float, str]:
     return -one.answered, -one.score, one.filtered, 9.0 if one.risk is None else one.risk, one.name
 
 
-def _answered(table: Table, candidate: Candidate, told: Scores) -> Rows:
-    """By candidate; 0 for all that ``best`` leaves out of the answer."""
+def as_told(table: Table, candidate: Candidate, told: Scores) -> Rows:
+    """What a scheduler is told, by candidate: 0 for all that ``best`` leaves out of the answer."""
     best, scores = table.policy.best, told.scores
     if best is None or np.count_nonzero(scores) <= best:
         return scores

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import msgspec
 import numpy as np
 
-from webhook.core import expectation, fairness, load, nodetable, scoring
+from webhook.core import expectation, fairness, load, nodetable, scoreview, scoring
 from webhook.core.ledger import Ledger
 from webhook.core.model import Bound, CapacityType, Namespace, Node, Resources, Workload
 from webhook.core.policy import BalancePolicy, Policy
@@ -56,9 +56,12 @@ class Ours:
             expected=self._expects(question.ground, workload),
         )
         rows = question.rows.astype(np.intp)
-        scores = scoring.score(self._ledger.table, candidate, rows, now=now)
+        # As the scheduler asks: the filter first, by the snapshot's own table, and scores of those alone that it left.
+        full = scoring.too_full(nodetable.table(self._snapshot), rows, now=now)
+        scores = scoring.score(self._ledger.table, candidate, rows[~full], now=now)
         answer = self._ledger.answer(candidate, scores, now=now)
-        own = np.asarray(10.0 * self._weight * answer.scores, dtype=np.float64)
+        own = np.full(len(rows), -np.inf)
+        own[~full] = 10.0 * self._weight * scoreview.as_told(self._ledger.table, candidate, answer)
         return own + defaults(question) if self._with_defaults else own
 
     def _take(self, ground: Ground, at: float) -> None:
