@@ -2,40 +2,35 @@
 
 The header names the columns, in any order: ``time, pod, owner, cpuCores, memoryBytes, receivedBytesPerSecond,
 cpuRequestCores``. Times are RFC 3339 with a zone, the same everywhere, or Unix seconds, and never go back. ``pod`` is a
-name within its owner's namespace, ``owner`` is ``namespace/Deployment/name``. What is used is the mean since the pod's
+name within its owner's namespace, ``owner`` is ``namespace/Deployment/name``, the kind as kubectl takes it. What is used is the mean since the pod's
 last sample, or of the minute.
 
 A sample holds until the pod's next one, for ``STEP_MINUTES`` at most: beyond it nobody knows, and the minutes are a gap,
-as is any minute in which an owner has no pod. Where two samples of a pod lie in one minute the larger counts. Pods of the
-file's first minute are taken for old, later ones for starting up. A name that comes back after a day is another pod's.
+as is any minute in which an owner has no pod. Where two samples of a pod lie in one minute the larger counts; two of the
+very same time are a doubt, unless they say the same. Pods of the file's first minute are taken for old, later ones for
+starting up. A name that comes back after a day is another pod's.
 """
 
-import csv
-import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
-from math import isfinite
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from webhook.core import rules
 from webhook.core.model import Resources, Value, WorkloadKey
 from webhook.core.policy import IdlePolicy, Policy
 from webhook.core.readings import cpu_threshold
-from webhook.errors import ConfigurationError, InputError
+from webhook.errors import InputError
+from webhook.simulation import trace_rows
 from webhook.simulation.evidence import Ranges, Track, joined
+from webhook.simulation.trace_rows import COLUMNS, Doubt, Row
+
+__all__ = ["COLUMNS", "STEP_MINUTES", "Traced", "read"]
 
 STEP_MINUTES = 5
 """The longest that a sample holds; common exporters keep one a minute, cheap ones one in five."""
-COLUMNS = ("time", "pod", "owner", "cpuCores", "memoryBytes", "receivedBytesPerSecond", "cpuRequestCores")
-MOST_CORES, MOST_BYTES = 10_000.0, 1e15
-"""More than any pod has; beyond it a unit was mistaken."""
-MOST_LINE_BYTES = 16_384
 MOST_DAYS = 400
 _DAY = 1_440
-_UNIX = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
-_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9._-]{0,251}[a-zA-Z0-9])?", re.ASCII)
 
 
 class Traced(Value, frozen=True):
@@ -51,26 +46,17 @@ class Traced(Value, frozen=True):
     usual_step: int
 
 
-class _Row(NamedTuple):
-    seconds: float
-    pod: str
-    owner: str
-    cpu_cores: float
-    memory_bytes: float
-    received: float
-    request_cores: float
-
-
 @dataclass(slots=True)
 class _Pod:
     """A pod's last sample, not counted yet, and its usage over the last minutes: (minute, CPU, network) in thresholds.
 
-    ``born`` is the minute of its start, None where that lies before the file.
+    ``row`` is the largest of the sample's minute, ``said`` the last line of it. ``born`` is the minute of its start, None where that lies before the file.
     """
 
     owner: str
     minute: int
-    row: _Row
+    row: Row
+    said: Row
     born: int | None
     recent: deque[tuple[int, float, float]] = field(default_factory=deque)
 
@@ -128,136 +114,17 @@ def read(stream: BinaryIO, policy: Policy, *, source: str) -> Traced:
 
     Raises ConfigurationError that tells all faults of the header, and InputError for the first line that is wrong.
     """
-    lines = _lines(stream, source)
-    reader, times = _Reader(policy), _Times()
-    columns = _header(next(lines, (1, "")), source)
+    lines = trace_rows.lines(stream, source)
+    reader, times = _Reader(policy), trace_rows.Times()
+    columns = trace_rows.header(next(lines, (1, "")), source)
     for number, text in lines:
         try:
-            reader.take(_row(_fields(text, len(columns)), columns, times))
-        except _Doubt as exc:
+            reader.take(trace_rows.row(text, columns, times))
+        except Doubt as exc:
             raise InputError(f"{source}:{number}: {exc}") from exc.__cause__
     if not reader.lines:
         raise InputError(f"{source}: there is a header and no line below it")
     return reader.finish()
-
-
-class _Doubt(Exception):  # noqa: N818 - told with the line that it is about
-    """What is wrong with a line."""
-
-
-class _Times:
-    """Reads times, and holds the file to one kind of them that never goes back."""
-
-    def __init__(self) -> None:
-        self._kind = ""
-        self._last = 0.0
-
-    def seconds(self, said: str) -> float:
-        """Since 1970."""
-        kind, seconds = self._read(said)
-        if self._kind and kind != self._kind:
-            raise _Doubt(
-                f"time: {said!r} is of {kind}, the lines before are of {self._kind}; use one of them throughout"
-            )
-        if seconds < self._last:
-            raise _Doubt(f"time: {said} is before the line above; sort the lines by time")
-        self._kind, self._last = kind, seconds
-        return seconds
-
-    @staticmethod
-    def _read(said: str) -> tuple[str, float]:
-        if _UNIX.fullmatch(said):
-            return "Unix seconds", float(said)
-        try:
-            moment = datetime.fromisoformat(said)
-        except ValueError:
-            raise _Doubt(f"time: {said!r} is neither RFC 3339 nor Unix seconds") from None
-        if moment.tzinfo is None:
-            raise _Doubt(f"time: {said!r} has no time zone; write it as in 2026-03-02T08:00:00Z")
-        return f"time zone {moment:%z}", moment.timestamp()
-
-
-def _lines(stream: BinaryIO, source: str) -> Iterator[tuple[int, str]]:
-    """Numbered from 1; blank ones are passed over."""
-    number = 0
-    while raw := stream.readline(MOST_LINE_BYTES + 1):
-        number += 1
-        if len(raw) > MOST_LINE_BYTES:
-            raise InputError(f"{source}:{number}: the line is longer than {MOST_LINE_BYTES} bytes")
-        try:
-            text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as exc:
-            raise InputError(f"{source}:{number}: not UTF-8") from exc
-        if text:
-            yield number, text
-
-
-def _fields(text: str, expected: int | None = None) -> list[str]:
-    try:
-        found = [field.strip() for field in next(csv.reader([text], strict=True))]
-    except csv.Error as exc:
-        raise _Doubt(f"no CSV: {exc}") from exc
-    if expected is not None and len(found) != expected:
-        raise _Doubt(f"{len(found)} fields; the header has {expected}")
-    return found
-
-
-def _header(first: tuple[int, str], source: str) -> dict[str, int]:
-    """The place of each column. Raises ConfigurationError, InputError for a file without any line."""
-    number, text = first
-    if not text:
-        raise InputError(f"{source}: the file is empty; its first line names the columns: {', '.join(COLUMNS)}")
-    try:
-        found = _fields(text)
-    except _Doubt as exc:
-        raise InputError(f"{source}:{number}: {exc}") from exc.__cause__
-    counted = Counter(found)
-    faults = [f"column {name!r} is missing" for name in COLUMNS if name not in counted]
-    faults += [f"column {name!r} is there {n} times" for name, n in counted.items() if n > 1]
-    faults += [f"column {name!r} is not known" for name in counted if name not in COLUMNS]
-    if faults:
-        raise ConfigurationError(faults, source=f"{source}:{number}")
-    return {name: place for place, name in enumerate(found)}
-
-
-def _row(fields: list[str], columns: Mapping[str, int], times: _Times) -> _Row:
-    said = {name: fields[place] for name, place in columns.items()}
-    if not _NAME.fullmatch(said["pod"]):
-        raise _Doubt(f"pod: {said['pod']!r} is no name of a pod")
-    return _Row(
-        seconds=times.seconds(said["time"]),
-        pod=said["pod"],
-        owner=said["owner"],
-        cpu_cores=_amount("cpuCores", said, MOST_CORES),
-        memory_bytes=_amount("memoryBytes", said, MOST_BYTES),
-        received=_amount("receivedBytesPerSecond", said, MOST_BYTES),
-        request_cores=_amount("cpuRequestCores", said, MOST_CORES),
-    )
-
-
-def _amount(column: str, said: Mapping[str, str], most: float) -> float:
-    text = said[column]
-    try:
-        value = float(text)
-    except ValueError:
-        raise _Doubt(f"{column}: {text!r} is no number") from None
-    if not isfinite(value) or value < 0:
-        raise _Doubt(f"{column}: {text} is no amount; it must be finite and not negative")
-    if value > most:
-        raise _Doubt(f"{column}: {text} is more than {most:g}; perhaps it is in another unit")
-    return value
-
-
-def _key(said: str) -> WorkloadKey:
-    try:
-        key = WorkloadKey.parse(said)
-    except ValueError as exc:
-        raise _Doubt(f"owner: {exc}") from None
-    if key.kind != "Deployment":
-        raise _Doubt(f"owner: {said!r} is a {key.kind}; only Deployments are simulated, leave out the others")
-    if not (_NAME.fullmatch(key.namespace) and _NAME.fullmatch(key.name)):
-        raise _Doubt(f"owner: {said!r} is not <namespace>/Deployment/<name>")
-    return key
 
 
 class _Reader:
@@ -269,26 +136,28 @@ class _Reader:
         self._policy, self._start = policy, 0
         self._last = 0
         self._owners: dict[str, _Owner] = {}
+        self._spellings: dict[str, _Owner] = {}
         self._pods: dict[tuple[str, str], _Pod] = {}
 
-    def take(self, row: _Row) -> None:
-        """One more row. Raises _Doubt where it does not go with those before."""
+    def take(self, row: Row) -> None:
+        """One more row. Raises Doubt where it does not go with those before."""
         minute = int(row.seconds // 60)
         self._start = self._start if self.lines else minute
         at = minute - self._start
         if at >= MOST_DAYS * _DAY:
-            raise _Doubt(f"time: more than {MOST_DAYS} days after the first line")
+            raise Doubt(f"time: more than {MOST_DAYS} days after the first line")
         self.lines, self._last = self.lines + 1, at
         owner = self._owner(row.owner)
+        row = row._replace(owner=str(owner.key))
         name = owner.key.namespace, row.pod
         pod = self._pods.get(name)
         if pod is not None and at - pod.minute > _DAY:
             self._close(self._pods.pop(name))
             pod = None
         if pod is None:
-            self._pods[name] = _Pod(row.owner, at, row, born=at or None)
+            self._pods[name] = _Pod(row.owner, at, row, said=row, born=at or None)
         elif pod.owner != row.owner:
-            raise _Doubt(f"owner: pod {row.pod} is of {row.owner}, and was of {pod.owner} before")
+            raise Doubt(f"owner: pod {row.pod} is of {row.owner}, and was of {pod.owner} before")
         else:
             self._hold(pod, at, row)
 
@@ -307,14 +176,21 @@ class _Reader:
         )
 
     def _owner(self, said: str) -> _Owner:
-        if said not in self._owners:
-            key = _key(said)
-            idle = rules.idle_policy(self._policy, rules.first(self._policy, key, labels={}, namespace_labels={}))
-            self._owners[said] = _Owner(key, idle, Ranges.of(idle))
-        return self._owners[said]
+        if said not in self._spellings:
+            key = trace_rows.key(said)
+            if str(key) not in self._owners:
+                idle = rules.idle_policy(self._policy, rules.first(self._policy, key, labels={}, namespace_labels={}))
+                self._owners[str(key)] = _Owner(key, idle, Ranges.of(idle))
+            self._spellings[said] = self._owners[str(key)]
+        return self._spellings[said]
 
-    def _hold(self, pod: _Pod, at: int, row: _Row) -> None:
+    def _hold(self, pod: _Pod, at: int, row: Row) -> None:
         """The pod's last sample held until this one."""
+        if row.seconds == pod.said.seconds and row != pod.said:
+            raise Doubt(
+                f"time: pod {row.pod} has another line of the same time that says something else; leave one of them"
+            )
+        pod.said = row
         if at == pod.minute:
             pod.row = row._replace(
                 cpu_cores=max(row.cpu_cores, pod.row.cpu_cores), received=max(row.received, pod.row.received)
