@@ -39,6 +39,13 @@ def commands(_):
     )
 
 
+def codes(_):
+    """What a plan may tell of a workload, by name: whoever looks one up has it from a table."""
+    from webhook.core.plancodes import MEANING
+
+    return "\n".join(["| code | means |", "| --- | --- |", *(f"| `{n}` | {t} |" for n, t in sorted(MEANING.items()))])
+
+
 def cli():
     """The click group of the program."""
     from webhook.cli.root import cli as group
@@ -93,7 +100,14 @@ KEYS_OF = {
     "Limits": "LIMITS",
     "BalancePolicy": "BALANCE",
 }
-GENERATORS = {"balance": balance, "bench": bench, "commands": commands, "defaults": defaults, "idleness": idleness}
+GENERATORS = {
+    "balance": balance,
+    "bench": bench,
+    "codes": codes,
+    "commands": commands,
+    "defaults": defaults,
+    "idleness": idleness,
+}
 
 
 def documents():

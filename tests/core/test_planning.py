@@ -3,6 +3,8 @@
 It is long because each code that anybody may be told has a test of its own.
 """
 
+import ast
+import inspect
 import random
 from datetime import timedelta
 
@@ -13,14 +15,17 @@ from hypothesis import strategies as st
 
 from tests.builders import KARPENTER_SPOT, NOW, make_move
 from tests.fakes import MOVING, TinyCluster, make_node_fact, minutes
-from webhook.core import planning
+from webhook.core import belonging, learning, planning, scene
 from webhook.core.budget import Limit
 from webhook.core.census import Census
+from webhook.core.fitting import Obstacle
 from webhook.core.learning import LONGEST
 from webhook.core.model import Evidence, Memory, Side
 from webhook.core.moves import Disruption, Finished, Outcome, Pause, Peak, SpotHealth, Step
+from webhook.core.plancodes import BUDGETS, MEANING, OWN
 from webhook.core.planning import Scene, World, plan
 from webhook.core.policy import Limits, Match, Mode, Move, MovePolicy, Policy, Rule, SpotPool, SpotWish
+from webhook.core.refusals import Refusal
 from webhook.core.sanity import Alarm, Sanity
 from webhook.core.standing import stand
 
@@ -44,6 +49,7 @@ def told(cluster, name="web", at=None):
 
 
 def found(made, name="web"):
+    assert {one.code for one in made.considered} <= set(MEANING), "the glossary lacks one"
     return next(one for one in made.considered if one.workload.name == name)
 
 
@@ -410,6 +416,24 @@ def test_no_more_pods_are_named_than_the_book_can_hold(monkeypatch):
     cluster.deploy("a", replicas=3)
     cluster.deploy("b")
     assert [one.code for one in plan(cluster.world()).considered] == ["starts", "in-turn"]
+
+
+def written_codes():
+    """The codes that the modules of a plan have in so many words: first of a tuple with a sentence, or of `told`."""
+    for module in (planning, belonging, scene, learning):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            told = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "told"
+            words = node.elts if isinstance(node, ast.Tuple) else node.args if told else []
+            first = words[0] if len(words) > 1 else None
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield first.value
+    yield from planning._HELD
+
+
+def test_the_glossary_has_every_code_that_is_told_and_no_other():
+    assert {*OWN} == {code for code in written_codes() if "_" not in code}
+    assert {*BUDGETS} == {f"budget-{limit}" for limit in Limit}
+    assert {*MEANING} == {*OWN, *BUDGETS, *Refusal, *Obstacle}
 
 
 # --- order, determinism, and what was missed
