@@ -1,5 +1,7 @@
 """The second scheduler: its configuration is what the program prints, its rights are Kubernetes' own and one Lease."""
 
+import hashlib
+
 import pytest
 import yaml
 
@@ -134,6 +136,17 @@ def test_the_ca_is_published_wherever_it_is_known():
     assert one(render({"tls": given}), "ConfigMap", f"{RELEASE}-ca")["data"]["ca.crt"].strip() == "a CA in PEM"
     given["existingSecret"].pop("caBundle")
     assert not [o for o in render({"tls": given}) if o["metadata"]["name"] == f"{RELEASE}-ca"]
+
+
+@pytest.mark.parametrize(
+    "tls", [{}, {"mode": "existingSecret", "existingSecret": {"name": "ours", "caBundle": "a CA in PEM"}}]
+)
+def test_it_begins_anew_with_another_ca_whoever_made_that(tls):
+    objects = render({"secondScheduler": MINE, "tls": tls})
+    bundle = one(objects, "MutatingWebhookConfiguration")["webhooks"][0]["clientConfig"]["caBundle"]
+    pods = one(objects, "Deployment", f"{RELEASE}-scheduler")["spec"]["template"]
+    told = pods["metadata"]["annotations"]["checksum/ca"]
+    assert told == hashlib.sha256(bundle.encode()).hexdigest()
 
 
 def test_defaults_of_the_chart_and_of_the_program_are_the_same():

@@ -51,6 +51,39 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 {{- end }}
 
+{{/* helm's own pair as JSON: {ca, crt, key}, each in base64. Kept in the values, which all templates of a rendering share:
+made twice, the CA of the Secret, of the registration and of the checksum would be different ones. */}}
+{{- define "spot-balancer.pair" -}}
+{{- if not (hasKey .Values.tls "pair") -}}
+{{- $fullname := include "spot-balancer.fullname" . -}}
+{{- $pair := dict -}}
+{{- /* A new CA on each upgrade would leave running pods with a leaf nobody trusts. */ -}}
+{{- with (lookup "v1" "Secret" .Release.Namespace (include "spot-balancer.tlsSecret" .)).data -}}
+{{- if and (index . "ca.crt") (index . "tls.crt") (index . "tls.key") -}}
+{{- $pair = dict "ca" (index . "ca.crt") "crt" (index . "tls.crt") "key" (index . "tls.key") -}}
+{{- end -}}
+{{- end -}}
+{{- if not $pair -}}
+{{- $days := int .Values.tls.helm.validityDays -}}
+{{- $host := printf "%s.%s.svc" $fullname .Release.Namespace -}}
+{{- $ca := genCA (printf "%s-ca" $fullname) $days -}}
+{{- $leaf := genSignedCert $host nil (list $host $fullname (printf "%s.%s" $fullname .Release.Namespace) (printf "%s.cluster.local" $host)) $days $ca -}}
+{{- $pair = dict "ca" ($ca.Cert | b64enc) "crt" ($leaf.Cert | b64enc) "key" ($leaf.Key | b64enc) -}}
+{{- end -}}
+{{- $_ := set .Values.tls "pair" $pair -}}
+{{- end -}}
+{{- .Values.tls.pair | toJson -}}
+{{- end }}
+
+{{/* The CA that signed our certificate, in base64; empty where nobody gave it. */}}
+{{- define "spot-balancer.caBundle" -}}
+{{- if eq .Values.tls.mode "helm" -}}
+{{- (include "spot-balancer.pair" . | fromJson).ca -}}
+{{- else -}}
+{{- with .Values.tls.existingSecret.caBundle }}{{ b64enc . }}{{ end -}}
+{{- end -}}
+{{- end }}
+
 {{/* Pod Security "restricted", for a pod. */}}
 {{- define "spot-balancer.podSecurity" -}}
 runAsNonRoot: true
