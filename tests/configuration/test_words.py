@@ -42,7 +42,7 @@ pytestmark = pytest.mark.fault(67)
         ("balance: {on: 1}", "balance.true: unknown key"),
         ("~: 1", "null: unknown key"),
         ("rules: off", "rules: false; expected a list"),
-        ("excludedNamespaces: null", "excludedNamespaces: null; expected a list of names"),
+        ("excludedNamespaces: null", "excludedNamespaces: null; expected a list"),
         ("balance: {filterAbove: 9%}", "expected a share from 0.1 to 1, or a percent from 10% to 100%"),
         ("balance: {filterAbove: m%}", "expected a share from 0.1 to 1, or a percent from 10% to 100%"),
     ],
@@ -67,3 +67,55 @@ def test_every_share_may_be_a_percent(key):
 
 def test_of_coverage_a_percent_is_meant_as_well():
     assert load("idle: {minCoverage: 90%}", source="x") == load("idle: {minCoverage: 0.9}", source="x")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("excludedNamespaces: [/sh.*/]", "excludedNamespaces[0]: '/sh.*/'; expected the name of a namespace:"),
+        ("excludedNamespaces: [/sh.*/]", "no regular expressions are taken here"),
+        ("excludedNamespaces: [kube-system, 'Shop ']", "excludedNamespaces[1]: 'Shop '; expected the name of a"),
+        ("excludedNamespaces: ['Shop ']", "(did you mean shop?)"),
+        ("excludedNamespaces: [A B]", "excludedNamespaces[0]: 'A B'; expected the name of a namespace:"),
+        ("excludedNamespaces: [a.b]", "expected the name of a namespace"),
+        ("excludedNamespaces: [-a]", "expected the name of a namespace"),
+        ("excludedNamespaces: [5]", "excludedNamespaces[0]: 5; expected the name of a namespace"),
+        (f"excludedNamespaces: [{'a' * 64}]", "up to 63"),
+        ("rules: [{name: a, match: {namespaces: [Shop]}}]", "rules[0].match.namespaces[0]: 'Shop'; expected the name"),
+        (
+            "rules: [{name: a, match: {namespaces: [Shop]}}]",
+            "or a regular expression between slashes (did you mean shop",
+        ),
+        ("rules: [{name: a, match: {namespaces: [a b]}}]", "rules[0].match.namespaces[0]: 'a b'; expected the name"),
+        ("rules: [{name: a, match: {namespaces: [sh*]}}]", "a pattern stands between slashes, as /sh.*/"),
+        (
+            "kinds: [deployment]",
+            "kinds[0]: 'deployment'; expected a kind such as Deployment (did you mean Deployment?)",
+        ),
+        ("kinds: [deploy]", "(did you mean Deployment?)"),
+        ("kinds: [Deployments]", "(did you mean Deployment?)"),
+        ("kinds: [StatfulSet]", "(did you mean StatefulSet?)"),
+        ("kinds: [Foo bar]", "kinds[0]: 'Foo bar'; expected a kind such as Deployment"),
+        (
+            "kinds: [/.*/]",
+            "kinds[0]: '/.*/'; expected a kind such as Deployment; no regular expressions are taken here",
+        ),
+        ("kinds: [Job, DaemonSet]", "kinds[1]: 'DaemonSet'; expected a kind whose pods may go elsewhere"),
+        ("rules: [{name: a, match: {kinds: [Foo bar]}}]", "rules[0].match.kinds[0]: 'Foo bar'; expected a kind"),
+        ("rules: [{name: a, match: {kinds: [CronJobs]}}]", "(did you mean CronJob?)"),
+    ],
+)
+def test_a_word_that_can_match_nothing_is_a_fault_and_protects_nobody_in_silence(text, fault):
+    with pytest.raises(ConfigurationError) as caught:
+        load(text, source="config.yaml")
+    assert fault in "\n".join(caught.value.faults)
+
+
+def test_names_and_kinds_that_can_be_are_taken():
+    text = "excludedNamespaces: [kube-system, 0a]\nkinds: [Rollout, CloneSet, DeploymentConfig, AdvancedStatefulSet]\n"
+    policy = load(
+        f"{text}rules: [{{name: a, match: {{namespaces: [shop, /t-.*/], kinds: [/.*Set/]}}}}]", source="x"
+    ).policy
+    assert policy.excluded_namespaces == ("kube-system", "0a")
+    assert policy.kinds == ("Rollout", "CloneSet", "DeploymentConfig", "AdvancedStatefulSet")
+    assert load("excludedNamespaces: []\nkinds: []", source="x").policy.kinds == ()

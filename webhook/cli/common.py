@@ -18,6 +18,7 @@ import yaml
 
 from webhook.configuration import Configuration, load
 from webhook.configuration.readers import FaultError, duration
+from webhook.configuration.words import SHORT
 from webhook.core.book import Control
 from webhook.core.model import WorkloadKey
 from webhook.core.snapshot import Snapshot
@@ -32,7 +33,6 @@ FORMATS = ("table", "wide", "json", "yaml")
 STRUCTURED = ("json", "yaml")
 BOOK = "spot-balancer"
 USAGE, TROUBLE = 2, 3
-_SHORT = {"deploy": "Deployment", "sts": "StatefulSet", "cj": "CronJob", "rs": "ReplicaSet", "ds": "DaemonSet"}
 
 
 def clock() -> datetime:
@@ -247,7 +247,7 @@ def matching(text: str, keys: Iterable[WorkloadKey]) -> WorkloadKey | None:
         key = WorkloadKey.parse(text)
     except ValueError as exc:
         raise InputError(str(exc)) from exc
-    kind = _SHORT.get(key.kind.lower(), key.kind).lower().rstrip("s")
+    kind = SHORT.get(key.kind.lower(), key.kind).lower().rstrip("s")
     meant = (known for known in keys if (known.namespace, known.name) == (key.namespace, key.name))
     return next((known for known in meant if known.kind.lower().rstrip("s") == kind), None)
 

@@ -122,7 +122,7 @@ PROMETHEUS: dict[str, tuple[str, Reader]] = {
 
 
 MATCH: dict[str, tuple[str, Reader]] = {
-    "namespaces": ("namespaces", read.list_of(words.word)),
+    "namespaces": ("namespaces", read.list_of(words.namespace_word)),
     "namespaceLabels": ("namespace_labels", words.label_words),
     "kinds": ("kinds", read.list_of(words.kind)),
     "names": ("names", read.list_of(words.word)),
@@ -165,8 +165,8 @@ TOP: dict[str, tuple[str, Reader]] = {
     "allowedAnnotations": ("allowed_annotations", read.texts(of=ANNOTATIONS)),
     # Not a Rule yet: what it says of idleness stands on the policy's own, which may come later in the file.
     "rules": ("rules", read.list_of(read.nested(RULE, dict, required={"name": "", "match": _FOR}))),
-    "kinds": ("kinds", read.texts()),
-    "excludedNamespaces": ("excluded_namespaces", read.texts()),
+    "kinds": ("kinds", read.list_of(words.handled_kind)),
+    "excludedNamespaces": ("excluded_namespaces", read.list_of(words.namespace)),
     "spotLabels": ("spot_labels", read.list_of(read.marker)),
     "spotTaints": ("spot_taints", read.list_of(read.taint)),
     "spotPools": ("spot_pools", read.list_of(read.nested(POOL, SpotPool, required={"name": "", "labels": ""}))),

@@ -239,11 +239,11 @@ def choice(allowed: type[StrEnum]) -> Reader:
     return read
 
 
-def texts(*, of: tuple[str, ...] = ()) -> Reader:
+def texts(*, of: tuple[str, ...]) -> Reader:
     def read(value: Any) -> tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
             raise FaultError("a list of names")
-        if wrong := [one for one in value if of and one not in of]:
+        if wrong := [one for one in value if one not in of]:
             told = ", ".join(f"{one!r}{_meant(one, of)}" for one in wrong)
             raise FaultError(f"only {', '.join(of)}, not {told}")
         return tuple(value)
