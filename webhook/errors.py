@@ -5,6 +5,7 @@
     SpotBalancerError
     ├── ConfigurationError      the operator's input is wrong; carries all faults at once
     ├── InputError              a file or argument is wrong; says what, where and what to do
+    │   └── WrongInputError     wrong in itself, whatever else is there; nothing was begun
     ├── QuantityError           a Kubernetes quantity that does not parse
     ├── ReviewError             a request is no AdmissionReview we can answer (becomes HTTP 4xx)
     ├── ArgumentsError          a body that is no scheduler extender's arguments (becomes HTTP 400)
@@ -42,6 +43,10 @@ class ConfigurationError(SpotBalancerError):
 
 class InputError(SpotBalancerError):
     """A file, address or argument that a person gave and can mend."""
+
+
+class WrongInputError(InputError):
+    """What the command line says, or a file that is the whole input of a command: as the faults of a configuration."""
 
 
 class QuantityError(SpotBalancerError, ValueError):

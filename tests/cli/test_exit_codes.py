@@ -9,7 +9,8 @@ from webhook.cli import root
 
 NO_CLUSTER = ("--kubeconfig", "nowhere")
 SEEN = {
-    ("certs dev", 3): ("certs", "dev", "--dir", "{tmp}/pair", "--host", "not a host"),
+    ("certs dev", 2): ("certs", "dev", "--dir", "{tmp}/pair", "--host", "not a host"),
+    ("certs dev", 3): ("certs", "dev", "--dir", "README.md"),
     ("config check", 0): ("config", "check", "examples/config.yaml"),
     ("config check", 2): ("config", "check", "{broken}"),
     ("config check", 3): ("config", "check", "{tmp}/nowhere.yaml"),
@@ -20,26 +21,29 @@ SEEN = {
     ("explain", 0): ("explain", "shop/deploy/nginx-demo", "--snapshot", DEMO),
     ("explain", 2): ("explain", "shop/deploy/nginx-demo", "--snapshot", DEMO, "--config", "examples/config.yaml"),
     ("explain", 3): ("explain", "shop/deploy/gone", "--snapshot", DEMO),
+    ("history", 2): ("history", "--workload", "foo"),
     ("history", 3): ("history", *NO_CLUSTER),
     ("monitor", 2): ("monitor", "--config", "{broken}"),
     ("monitor", 3): ("monitor",),
     ("nodes", 0): ("nodes", "--snapshot", DEMO),
     ("nodes", 2): ("nodes", "--config", "{broken}"),
     ("nodes", 3): ("nodes", *NO_CLUSTER),
+    ("pause", 2): ("pause", "--timeout", "5s"),
     ("pause", 3): ("pause", *NO_CLUSTER),
     ("plan", 0): ("plan", "--snapshot", DEMO),
     ("plan", 2): ("plan", "--config", "{broken}"),
     ("plan", 3): ("plan", "--snapshot", "{tmp}/nowhere.json"),
+    ("resume", 2): ("resume", "--workload", "foo"),
     ("resume", 3): ("resume", *NO_CLUSTER),
     ("scheduler-config", 2): ("scheduler-config", "--stanza", "--second", "mine"),
     ("scheduler-config", 3): ("scheduler-config", *NO_CLUSTER),
     ("score", 0): ("score", "shop/deploy/nginx-demo", "--snapshot", DEMO),
     ("score", 2): ("score", "shop/deploy/nginx-demo", "--snapshot", DEMO, "--config", "{broken}"),
     ("score", 3): ("score", "shop/deploy/gone", "--snapshot", DEMO),
-    ("serve", 2): ("serve", "--snapshot", "{tmp}/nowhere"),
-    ("serve", 3): ("serve", "--snapshot", "README.md"),
+    ("serve", 2): ("serve", "--snapshot", DEMO, "--bind", "8443"),
+    ("serve", 3): ("serve", "--snapshot", "{tmp}/nowhere"),
     ("simulate", 2): ("simulate", "--config", "{broken}"),
-    ("simulate", 3): ("simulate", "--config", "{tmp}/nowhere.yaml"),
+    ("simulate", 3): ("simulate", "--workloads", "1", "--days", "1", "--no-storms", "--json", "{tmp}/no/x.json"),
     ("simulate balance", 2): ("simulate", "balance", "--config", "{broken}"),
     ("simulate balance", 3): ("simulate", "balance", "--config", "{tmp}/nowhere.yaml"),
     ("snapshot", 2): ("snapshot", "-f", "{tmp}/x.json", "--config", "{broken}"),
@@ -95,6 +99,57 @@ def test_a_command_leaves_with_the_code_that_is_told(cli, tmp_path, seen):
     broken.write_text("mode: injekt\n")
     words = [word.format(tmp=tmp_path, broken=broken) for word in SEEN[seen]]
     assert cli(*words).code == seen[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("explain", "nginx-demo"),
+        ("explain", "a/b/c/d"),
+        ("score", "docs"),
+        ("score", "-"),
+        ("score", "pod noext"),
+        ("score", "/web"),
+        ("history", "--workload", "foo"),
+        ("resume", "--workload", "foo"),
+        ("certs", "dev", "--dir", "{tmp}/pair", "--host", "a b"),
+        ("pause", "-n", "A B"),
+        ("pause", "--book", "A B"),
+        ("status", "-n", "Shop"),
+        ("pause", "--timeout", "5s"),
+    ],
+    ids=" ".join,
+)
+def test_an_argument_that_is_none_is_a_fault_of_the_line_before_any_cluster_is_asked(cli, tmp_path, words):
+    told = cli(*(word.format(tmp=tmp_path) for word in words), *(() if words[0] == "certs" else NO_CLUSTER))
+    assert (told.code, told.out) == (2, "")
+    assert "nowhere" not in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("explain", "a/b/c"), ("nodes",), ("plan",), ("score", "a/b/c"), ("serve",), ("demo",)]
+)
+@pytest.mark.parametrize("name", ["nowhere.json", "empty.json"])
+def test_a_snapshot_that_is_not_there_or_is_none_ends_alike_everywhere(cli, tmp_path, words, name):
+    (tmp_path / "empty.json").write_bytes(b"")
+    told = cli(*words, "--snapshot", str(tmp_path / name))
+    assert (told.code, told.out) == (3, "")
+    assert name in told.err
+
+
+TRACE = "time,pod,owner,cpuCores,memoryBytes,receivedBytesPerSecond,cpuRequestCores\n"
+
+
+@pytest.mark.parametrize("text", [None, "", "time,pod\n", TRACE, f"{TRACE}now,web-1\n", f"{TRACE}\xff\n", "\0"])
+def test_a_trace_that_is_wrong_is_never_taken_for_a_promise_that_was_broken(cli, tmp_path, text):
+    assert cli("simulate", "--config", str(tmp_path / "nowhere.yaml")).code == 2
+    trace = tmp_path / "usage.csv"
+    if text is not None:
+        trace.write_bytes(text.encode("latin-1"))
+    told = cli("simulate", str(trace))
+    assert (told.code, told.out) == (2, "")
+    assert str(trace) in told.err
 
 
 @pytest.mark.parametrize("words", list(leaves()), ids=" ".join)

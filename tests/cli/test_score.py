@@ -257,7 +257,10 @@ def test_what_is_not_there_is_told_with_what_would_do(cli, captured, tmp_path):
     assert "cannot be read" in cli("score", str(tmp_path / "gone.yaml"), "--snapshot", file).err
     assert "no pod shop/none among the 1" in cli("score", "shop/none", "--snapshot", file).err
     assert "the nearest: shop/Deployment/nginx-demo" in cli("score", "shop/deploy/nginx", "--snapshot", file).err
-    assert "is not <namespace>/<kind>/<name>" in cli("score", "nginx", "--snapshot", file).err
+    assert (
+        "is neither NAMESPACE/POD, nor NAMESPACE/KIND/NAME as in shop/Deployment/nginx-demo, nor a FILE"
+        in cli("score", "nginx", "--snapshot", file).err
+    )
     assert "names no node" in cli("score", "shop/nginx-demo-1", "--snapshot", file, "--nodes", " ,").err
     bare = captured(census=None)
     assert "this snapshot holds no pods" in cli("score", "shop/nginx-demo-1", "--snapshot", bare).err

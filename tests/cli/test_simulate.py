@@ -139,7 +139,7 @@ def test_a_trace_that_is_wrong_is_refused_in_one_line(cli, tmp_path):
     told = cli("simulate", str(trace))
     assert told.code == 2
     assert "column 'owner' is missing" in told.err
-    assert cli("simulate", str(tmp_path / "none.csv")).code == 3
+    assert cli("simulate", str(tmp_path / "none.csv")).code == 2
 
 
 def test_signals_of_ones_own_are_told_to_be_left_out(cli, tmp_path):

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from webhook.errors import InputError
+from webhook.errors import InputError, WrongInputError
 
 LEAF_LIFE = timedelta(days=30)
 CA_LIFE = timedelta(days=365)
@@ -62,11 +62,13 @@ def make_pair(directory: Path, hosts: Iterable[str], *, now: datetime) -> PairFi
     """Write ``ca.crt``, ``tls.crt`` and ``tls.key`` for these DNS names and IP addresses; the CA's key is forgotten.
 
     The folder is made with mode 0700 if it is not there. Raises InputError where it cannot be
-    written, holds a pair already, or no host is given.
+    written or holds a pair already, WrongInputError where no host is given or one is none.
     """
     names = [_general_name(host) for host in hosts]
     if not names:
-        raise InputError("a certificate needs at least one --host, such as 127.0.0.1 or my-service.my-namespace.svc")
+        raise WrongInputError(
+            "a certificate needs at least one --host, such as 127.0.0.1 or my-service.my-namespace.svc"
+        )
     files = PairFiles(directory / "ca.crt", directory / "tls.crt", directory / "tls.key")
     ca_key, leaf_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "spot-balancer throw-away CA")])
@@ -91,7 +93,7 @@ def _general_name(host: str) -> x509.GeneralName:
     except ValueError:
         pass
     if not _HOST.fullmatch(host):
-        raise InputError(f"{host!r} is no DNS name or IP address")
+        raise WrongInputError(f"{host!r} is no DNS name or IP address")
     return x509.DNSName(host)
 
 

@@ -18,7 +18,8 @@ import yaml
 
 from webhook.configuration import Configuration, load
 from webhook.configuration.readers import FaultError, duration
-from webhook.configuration.words import SHORT
+from webhook.configuration.words import NAME, SHORT
+from webhook.core import labels
 from webhook.core.book import Control
 from webhook.core.model import WorkloadKey
 from webhook.core.snapshot import Snapshot
@@ -50,6 +51,32 @@ class Access:
     book: str
 
 
+def read_label(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A DNS label, as namespaces have for a name; the callback of an option."""
+    if value is not None and not NAME.fullmatch(value):
+        told = f"{value!r}; expected the name of a {param.name}: up to 63 lower-case letters, digits and dashes"
+        raise click.BadParameter(told, ctx=ctx, param=param)
+    return value
+
+
+def _read_book(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """What may begin the name of a ConfigMap."""
+    if not labels.is_subdomain(value):
+        told = f"{value!r}; expected the full name of a release: lower-case letters, digits, dashes and dots"
+        raise click.BadParameter(told, ctx=ctx, param=param)
+    return value
+
+
+def read_workload(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """``namespace/kind/name``, whether or not it is there; the callback of an option or argument."""
+    try:
+        if value is not None:
+            WorkloadKey.parse(value)
+    except ValueError as exc:
+        raise click.BadParameter(printable(str(exc)), ctx=ctx, param=param) from exc
+    return value
+
+
 def cluster_options(command: Command) -> Command:
     """``--kubeconfig``, ``--context``, ``-n`` and ``--book``, handed over as ``access``."""
 
@@ -61,10 +88,17 @@ def cluster_options(command: Command) -> Command:
     wrapped.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     for option in (
         click.option(
-            "--book", default=BOOK, show_default=True, help="Name of the verdict book: the release's full name."
+            "--book",
+            default=BOOK,
+            callback=_read_book,
+            show_default=True,
+            help="Name of the verdict book: the release's full name.",
         ),
         click.option(
-            "-n", "--namespace", help="Namespace of the verdict book; where the release is. [default: the context's]"
+            "-n",
+            "--namespace",
+            callback=read_label,
+            help="Namespace of the verdict book; where the release is. [default: the context's]",
         ),
         click.option("--context", help="Context of the kubeconfig."),
         click.option(

@@ -18,6 +18,7 @@ from webhook.cli.common import (
     output_option,
     print_structured,
     printable,
+    read_workload,
     rows,
     snapshot_option,
 )
@@ -74,7 +75,7 @@ class Explanation(Value, frozen=True, omit_defaults=False):
     "explain",
     epilog="Example: spot-balancer explain shop/deployment/nginx-demo --snapshot examples/demo.snapshot.json",
 )
-@click.argument("workload", metavar="NAMESPACE/KIND/NAME")
+@click.argument("workload", metavar="NAMESPACE/KIND/NAME", callback=read_workload)
 @snapshot_option
 @config_option
 @cluster_options

@@ -16,6 +16,7 @@ from webhook.cli.common import (
     output_option,
     print_structured,
     printable,
+    read_workload,
     rows,
 )
 from webhook.core.book import Control
@@ -34,7 +35,7 @@ class Answer(Value, frozen=True, omit_defaults=False):
 
 
 @click.command("history", epilog="Example: spot-balancer history -n spot-balancer --misses -o wide")
-@click.option("--workload", metavar="NAMESPACE/KIND/NAME", help="Only the moves of this one.")
+@click.option("--workload", metavar="NAMESPACE/KIND/NAME", callback=read_workload, help="Only the moves of this one.")
 @click.option("--misses", is_flag=True, help="Only moves that came to nothing and count towards giving up.")
 @cluster_options
 @output_option()

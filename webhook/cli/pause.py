@@ -5,6 +5,7 @@ import time
 from datetime import datetime, timedelta
 
 import click
+from click.core import ParameterSource
 
 from webhook.cli import render
 from webhook.cli.common import (
@@ -55,6 +56,9 @@ def command(reason: str, timeout: timedelta, output: str, access: Access, *, wai
 
     New pods are steered as before; `pause: [injection]` in the configuration stops that. `resume` ends the pause.
     """
+    said = click.get_current_context().get_parameter_source("timeout")
+    if not wait and said is not ParameterSource.DEFAULT:
+        raise click.UsageError("--timeout without --wait: nothing is waited for")
     book, now = open_control(access), clock()
     word = Pause(at=now, by=_who(), reason=reason)
     _, control = change(book, lambda before: pausing.pause(known(before, access), word))

@@ -17,6 +17,7 @@ from webhook.cli.common import (
     output_option,
     print_structured,
     printable,
+    read_workload,
 )
 from webhook.cli.pause import told
 from webhook.core import pausing
@@ -55,7 +56,10 @@ class Retry(Value, frozen=True, omit_defaults=False):
 
 @click.command("resume", epilog="Example: spot-balancer resume -n spot-balancer --workload shop/deployment/nginx-demo")
 @click.option(
-    "--workload", metavar="NAMESPACE/KIND/NAME", help="Only forget the misses of this one, so that it is tried again."
+    "--workload",
+    metavar="NAMESPACE/KIND/NAME",
+    callback=read_workload,
+    help="Only forget the misses of this one, so that it is tried again.",
 )
 @cluster_options
 @output_option()

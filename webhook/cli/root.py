@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 
 from webhook.cli.common import TROUBLE, USAGE
-from webhook.errors import ClusterForbidden, ConfigurationError, SpotBalancerError
+from webhook.errors import ClusterForbidden, ConfigurationError, SpotBalancerError, WrongInputError
 
 COMMANDS = {
     "certs": "throw-away certificates for trying things out",
@@ -78,6 +78,9 @@ def _told(trouble: Exception) -> int:
             return 130
         case ConfigurationError():
             click.echo(str(trouble), err=True)
+            return USAGE
+        case WrongInputError():
+            click.echo(f"error: {trouble}", err=True)
             return USAGE
         case ClusterForbidden():
             click.echo(f"error: {trouble}\nAsk for the right, or use another --context.", err=True)

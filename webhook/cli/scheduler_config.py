@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from webhook.cli.common import BOOK, read_configuration
+from webhook.cli.common import BOOK, read_configuration, read_label
 from webhook.configuration import load, words
 from webhook.configuration.readers import FaultError, duration
 from webhook.core import labels
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from webhook.adapters.release import Release
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s+-----END CERTIFICATE-----")
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _SHORTEST, _LONGEST = timedelta(milliseconds=10), timedelta(seconds=5)
 """Shorter calls fail by the network's own delays; 5 s is kube-scheduler's own default."""
 _NAMELESS = (
@@ -67,14 +66,6 @@ def _url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str
 def _server_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not _is_host(value):
         raise click.BadParameter(f"{value!r}; expected a name or an IP address that the certificate holds")
-    return value
-
-
-def _label(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not _LABEL.fullmatch(value):
-        raise click.BadParameter(
-            f"{value!r}; expected the name of a {param.name}: up to 63 lower-case letters, digits and dashes"
-        )
     return value
 
 
@@ -135,7 +126,14 @@ def _is_host(host: str) -> bool:
     show_default=True,
     help="Of our scores.",
 )
-@click.option("--timeout", callback=_timeout, default="300ms", show_default=True, help="Of one call; 10ms to 5s.")
+@click.option(
+    "--timeout",
+    callback=_timeout,
+    metavar="DURATION",
+    default="300ms",
+    show_default=True,
+    help="Of one call; 10ms to 5s.",
+)
 @click.option(
     "--filter", "filters", is_flag=True, help="Ask the filter too. [default: where balance.filterAbove is set]"
 )
@@ -148,8 +146,8 @@ def _is_host(host: str) -> bool:
     metavar="PATH",
     help="The scheduler's own. [default: /etc/kubernetes/scheduler.conf; none for a second one]",
 )
-@click.option("--service", callback=_label, help=f"Name of the Service: the release's full name. [default: {BOOK}]")
-@click.option("-n", "--namespace", callback=_label, help="Namespace of the release. [default: the context's]")
+@click.option("--service", callback=read_label, help=f"Name of the Service: the release's full name. [default: {BOOK}]")
+@click.option("-n", "--namespace", callback=read_label, help="Namespace of the release. [default: the context's]")
 @click.option("--context", help="Context of the kubeconfig.")
 @click.option("--kubeconfig", help="Path of a kubeconfig. [default: KUBECONFIG, else ~/.kube/config, else in-cluster]")
 def command(  # noqa: PLR0913 - one argument an option

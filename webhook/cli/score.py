@@ -78,11 +78,23 @@ class _Asking(Value, frozen=True):
     spec: pod_needs.PodSpec = pod_needs.PodSpec()
 
 
+def _read_pod(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Of one of the forms, whether or not it is there."""
+    parts = value.split("/")
+    if not value.endswith(_FILES) and not (len(parts) in (2, 3) and all(parts)):
+        told = (
+            f"{printable(repr(value))} is neither NAMESPACE/POD, nor NAMESPACE/KIND/NAME as in "
+            f"shop/Deployment/nginx-demo, nor a FILE that ends in {', '.join(_FILES[:-1])} or {_FILES[-1]}"
+        )
+        raise click.BadParameter(told, ctx=ctx, param=param)
+    return value
+
+
 @click.command(
     "score",
     epilog="Example: spot-balancer score shop/deployment/nginx-demo --snapshot examples/demo.snapshot.json -o wide",
 )
-@click.argument("pod", metavar="NAMESPACE/POD|NAMESPACE/KIND/NAME|FILE")
+@click.argument("pod", metavar="NAMESPACE/POD|NAMESPACE/KIND/NAME|FILE", callback=_read_pod)
 @click.option("--nodes", "only", help="Score these alone, by name with commas between. [default: all that take pods]")
 @snapshot_option
 @config_option

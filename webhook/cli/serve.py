@@ -55,10 +55,9 @@ def command(snapshot: Path, bind: str, tls_dir: Path | None, log_level: str, *, 
 def _check(snapshot: Path, tls_dir: Path | None) -> None:
     """What no waiting mends. A file is whole from the start; a directory that is there may still be filled."""
     if not snapshot.exists():
-        raise click.BadParameter(
+        raise InputError(
             f"{snapshot} is not there; capture a file with `spot-balancer snapshot --output-file {snapshot}`, "
-            f"or let `spot-balancer sync --snapshot-dir {snapshot}` make the directory first",
-            param_hint="--snapshot",
+            f"or let `spot-balancer sync --snapshot-dir {snapshot}` make the directory first"
         )
     if snapshot.is_file():
         read_snapshot(snapshot)

@@ -25,7 +25,7 @@ from webhook.cli.common import (
 )
 from webhook.core import rules
 from webhook.core.policy import Policy
-from webhook.errors import InputError
+from webhook.errors import InputError, WrongInputError
 from webhook.simulation import load, traces
 from webhook.simulation.engine import Scenario
 from webhook.simulation.evidence import Track
@@ -90,12 +90,12 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
 
     `simulate balance` plays placements on nodes instead; see `simulate balance --help`.
 
-    Exit code 3 where a promise was broken.
+    Exit code 3 where a promise was broken, 2 where the trace or the configuration is wrong.
     """
     # What fails in a simulated cluster is counted, and no news.
     logs.configure("error")
     _refuse_a_size(trace)
-    policy = read_configuration(config_file).policy
+    policy = _policy(config_file)
     _warn(policy)
     gc.set_threshold(_QUIET_COLLECTIONS)
     numbers = range(seed, seed + seeds)
@@ -129,6 +129,14 @@ def _refuse_a_size(trace: Path | None) -> None:
         raise click.UsageError(f"{told} beside a trace: a trace has its own workloads and days")
 
 
+def _policy(config_file: Path | None) -> Policy:
+    try:
+        return read_configuration(config_file).policy
+    except InputError as exc:
+        # Never the code of a promise that was broken.
+        raise WrongInputError(str(exc)) from exc
+
+
 def _warn(policy: Policy) -> None:
     if signals := rules.every_signal(policy).signals:
         told = ", ".join(signal.name for signal in signals)
@@ -140,7 +148,9 @@ def _traced(trace: Path, policy: Policy) -> tuple[Track, ...]:
         with trace.open("rb") as stream:
             found = traces.read(stream, policy, source=str(trace))
     except OSError as exc:
-        raise InputError(f"{trace}: cannot be read ({exc.strerror})") from exc
+        raise WrongInputError(f"{trace}: cannot be read ({exc.strerror})") from exc
+    except InputError as exc:
+        raise WrongInputError(str(exc)) from exc
     gaps = f"; {found.gap_minutes} of {found.pod_minutes} minutes of pods have no value and count as unknown"
     counted = f"{_many(found.lines, 'line')}, {_many(len(found.tracks), 'workload')}"
     click.echo(f"{trace}: {counted}{gaps if found.gap_minutes else ''}", err=True)
