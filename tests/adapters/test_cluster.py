@@ -50,6 +50,22 @@ def furnish(server: FakeApiServer) -> None:
     server.put("/api/v1/namespaces", "shop", metadata={"annotations": None, "labels": {"a": "b"}})
 
 
+def test_once_the_api_server_is_away_no_kind_is_asked_for_any_more():
+    """Each would wait as long again."""
+
+    class Away:
+        asked = 0
+
+        def request(self, *_, **__):
+            self.asked += 1
+            raise errors.ClusterUnavailable("no answer")
+
+    api = Away()
+    with pytest.raises(errors.ClusterUnavailable, match="no answer"):
+        Cluster(api, lambda: NOW, constraints=True).census()
+    assert api.asked <= 4
+
+
 def test_a_census_holds_what_decisions_read(server):
     furnish(server)
     census = Cluster(api_of(server), lambda: NOW).census()

@@ -107,7 +107,7 @@ def book(monkeypatch):
     found.content = Book(control=CONTROL, verdicts={str(WEB): GIVEN_UP})
     for command in ("pause", "resume", "history", "status"):
         for name in ("open_book", "open_control"):
-            monkeypatch.setattr(f"webhook.cli.{command}.{name}", lambda _: found, raising=False)
+            monkeypatch.setattr(f"webhook.cli.{command}.{name}", lambda *_, **__: found, raising=False)
         monkeypatch.setattr(f"webhook.cli.{command}.clock", lambda: NOW, raising=False)
     monkeypatch.setattr("webhook.cli.pause.getpass.getuser", lambda: "bob")
     monkeypatch.setattr("webhook.cli.status.capture_cluster", lambda *_: SNAPSHOT)
@@ -189,6 +189,36 @@ def test_pause_that_waited_in_vain_fails_and_says_what_is_left(cli, book, hurrie
     assert hurried == [120.0]
     if output == "json":
         assert json.loads(outcome.out)["still"] is False
+
+
+def test_pause_tells_on_stderr_what_it_waits_for(cli, book, monkeypatch, hurried):
+    def pass_by(seconds):
+        hurried[0] += seconds
+        {5.0: book.fall_silent, 15.0: lambda: book.put(Control(heartbeat=NOW, paused=CONTROL.paused))}.get(
+            hurried[0], lambda: None
+        )()
+
+    monkeypatch.setattr("webhook.cli.pause.time.sleep", pass_by)
+    outcome = cli("pause", "--wait", "--timeout", "2m", "-o", "json")
+    assert outcome.code == 0
+    assert outcome.err.splitlines() == [
+        "waiting for 2 in flight, for up to 2m: shop/Deployment/web is raised, shop/Deployment/api is undoing",
+        "the API server does not answer; it is asked again until the time is over",
+    ]
+
+
+def test_no_call_of_the_brake_outlasts_what_is_left_of_its_time(cli, book, monkeypatch, hurried):
+    given = []
+
+    def open_control(_access, seconds):
+        given.append(seconds)
+        return book
+
+    monkeypatch.setattr("webhook.cli.pause.open_control", open_control)
+    cli("pause", "--wait", "--timeout", "2m")
+    for spent, left in ((0, 10), (115, 5), (119.5, 1), (500, 1)):
+        hurried[0] = spent
+        assert given[0]() == left
 
 
 def test_pause_that_somebody_ended_meanwhile_fails(cli, book, monkeypatch, hurried):

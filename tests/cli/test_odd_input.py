@@ -1,8 +1,11 @@
 """What people and files hand to the command line by mistake or malice: told in a sentence, and never obeyed."""
 
+import threading
+
 import pytest
 
 from tests import builders
+from webhook.cli import common
 from webhook.core.model import Side, WorkloadKey
 from webhook.wire.snapshot import encode_document
 
@@ -49,6 +52,15 @@ def test_a_configuration_beside_a_snapshot_is_refused_and_not_passed_over(cli, c
     told = cli(*command, "--snapshot", "examples/demo.snapshot.json", "--config", "examples/nowhere.yaml")
     assert (told.code, told.out) == (2, "")
     assert "--config beside --snapshot" in told.err
+
+
+def test_an_api_server_that_keeps_silent_is_told_while_it_is_waited_for(monkeypatch):
+    told, is_told = [], threading.Event()
+    monkeypatch.setattr(common, "SLOW_SECONDS", 0)
+    monkeypatch.setattr(common.click, "echo", lambda text, **_: (told.append(text), is_told.set()))
+    with common.told_if_slow():
+        assert is_told.wait(30)
+    assert told == ["the API server has not answered yet; each call waits for up to 30s"]
 
 
 def test_what_a_terminal_would_obey_is_shown_and_not_obeyed(cli, tmp_path):

@@ -111,6 +111,30 @@ def test_an_api_server_that_stays_away_is_told_when_the_time_is_over():
         wait(moving(), 30, at_10=FakeBook.fall_silent)
 
 
+@pytest.mark.fault(41)
+def test_an_api_server_that_takes_its_time_takes_none_beyond_the_end():
+    """Each look takes 12 s: what is left for sleep is reckoned after it."""
+    book = moving()
+    time = Time(book, {})
+    looks, look = [], book.control
+
+    def slow():
+        looks.append(time.now)
+        time.now += 12
+        return look()
+
+    book.control = slow
+    wait_until_still(book, seconds=30, sleep=time.sleep, elapsed=time.elapsed)
+    assert looks == [0, 17, 30]
+
+
+def test_it_tells_what_it_waits_for_and_when_nobody_answers():
+    book, told = moving(), []
+    time = Time(book, {10: FakeBook.fall_silent, 20: put(paused=WORD)})
+    wait_until_still(book, seconds=900, sleep=time.sleep, elapsed=time.elapsed, tell=told.append)
+    assert [one and len(one.moves) for one in told] == [1, 1, None, None]
+
+
 def given_up(name="web"):
     key = WorkloadKey("shop", "Deployment", name)
     return make_verdict(key, memory=Memory(learnt=5, misses=3, not_before=NOW, last_outcome="blocked"))

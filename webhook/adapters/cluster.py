@@ -48,8 +48,10 @@ class Cluster:
     def census(self) -> Census:
         """Read the cluster once. Raises ClusterError when any kind fails for another reason than a missing right."""
         resources = (*RESOURCES, *self._bounds)
+        is_away = threading.Event()
         with ThreadPoolExecutor(_READERS) as threads:
-            answers = dict(zip(resources, threads.map(self._read, resources), strict=True))
+            found = threads.map(lambda resource: self._read(resource, is_away), resources)
+            answers = dict(zip(resources, found, strict=True))
         missing = [resource.kind for resource in RESOURCES if answers[resource] is None]
         entries = [entry for resource in RESOURCES for entry in answers[resource] or ()]
         census = assemble(entries, missing, taken_at=self._clock(), server_version=server_version(self._api))
@@ -57,13 +59,17 @@ class Cluster:
             return census
         return msgspec.structs.replace(census, constraints=bounds({r.kind: answers[r] for r in self._bounds}))
 
-    def _read(self, resource: Resource) -> list[Entry] | None:
+    def _read(self, resource: Resource, is_away: threading.Event) -> list[Entry] | None:
+        if is_away.is_set():
+            # Whoever asks would wait as long as those before, whose error is told.
+            raise ClusterUnavailable(f"{resource.kind}s were not asked for: the API server is away")
         try:
             return read_all(self._api, resource, page_size=_PAGE if self._bounds else PAGE)
         except ClusterError as exc:
             # 401 is no missing right but a missing name: nobody may take it for an empty cluster.
             is_right = isinstance(exc, ClusterForbidden | ClusterNotFound) and exc.status in (403, 404)
             if resource in RESOURCES and (resource.kind in _NEEDED or not is_right):
+                is_away.set()
                 raise
             log.warning("kind cannot be read: %s", resource.kind, extra={"kind": resource.kind, "why": str(exc)})
             return None

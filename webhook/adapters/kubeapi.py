@@ -109,7 +109,7 @@ class KubeApi:
                 access.url + path,
                 body=body,
                 headers=_headers(access, content_type if body is not None else None),
-                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_timeout),
+                timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, read_timeout), read=read_timeout),
                 retries=False,
                 redirect=False,
                 preload_content=False,

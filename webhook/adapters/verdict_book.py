@@ -7,7 +7,7 @@ is read and swapped, once for each step of a move.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -44,11 +44,12 @@ class ConfigMapBook:
 
     ``ConfigMapBook(connect(kubeconfig, context), namespace, "spot-balancer")``; ``name`` is the release's. One object is
     for one thread. ``write`` holds to what ``read`` saw and ``swap`` to what ``control`` saw, so that a book which was
-    read before a swap, be it our own, cannot be written over it.
+    read before a swap, be it our own, cannot be written over it. ``seconds`` are what each call for one object may take.
     """
 
-    def __init__(self, api: KubeApi, namespace: str, name: str) -> None:
+    def __init__(self, api: KubeApi, namespace: str, name: str, *, seconds: Callable[[], float] = lambda: 30.0) -> None:
         self._api = api
+        self._seconds = seconds
         self._path = f"/api/v1/namespaces/{namespace}/configmaps"
         self._resource = config_maps(namespace)
         self._names = _Names(name)
@@ -106,7 +107,7 @@ class ConfigMapBook:
 
     def _get(self, name: str) -> ConfigMap | None:
         try:
-            return _decoded(self._api.request("GET", f"{self._path}/{name}"), name)
+            return _decoded(self._api.request("GET", f"{self._path}/{name}", timeout=self._seconds()), name)
         except ClusterNotFound:
             return None
 
@@ -120,10 +121,11 @@ class ConfigMapBook:
     def _send(self, name: str, data: dict[str, str], before: ConfigMap | None) -> ConfigMap:
         metadata = {"name": name, "labels": self._names.labels}
         if before is None:
-            body = self._api.request("POST", self._path, encode_config_map(metadata, data))
+            body = self._api.request("POST", self._path, encode_config_map(metadata, data), timeout=self._seconds())
         else:
             metadata["resourceVersion"] = before.metadata.resource_version
-            body = self._api.request("PUT", f"{self._path}/{name}", encode_config_map(metadata, data))
+            text = encode_config_map(metadata, data)
+            body = self._api.request("PUT", f"{self._path}/{name}", text, timeout=self._seconds())
         return _decoded(body, name)
 
     def _look_again(

@@ -6,7 +6,8 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +35,9 @@ FORMATS = ("table", "wide", "json", "yaml")
 STRUCTURED = ("json", "yaml")
 BOOK = "spot-balancer"
 USAGE, TROUBLE = 2, 3
+CALL_SECONDS = 30.0
+"""What a call to the API server may take; a list of 30,000 pods takes a few."""
+SLOW_SECONDS = 3.0
 
 
 def clock() -> datetime:
@@ -224,15 +228,16 @@ def capture_cluster(access: Access, configuration: Configuration, *, with_census
     usage = usage_of(configuration)
     told = usage.version() if usage else ""
     versions = {"prometheus": told} if told else {}
-    return capture(
-        cluster,
-        book,
-        configuration.policy,
-        now=clock(),
-        versions=versions,
-        usage=usage,
-        keeps_census=with_census,
-    )
+    with told_if_slow():
+        return capture(
+            cluster,
+            book,
+            configuration.policy,
+            now=clock(),
+            versions=versions,
+            usage=usage,
+            keeps_census=with_census,
+        )
 
 
 def given_snapshot(
@@ -249,18 +254,31 @@ def given_snapshot(
         raise type(exc)(f"{exc}; {hint}") from exc
 
 
-def open_book(access: Access) -> VerdictBook:
-    """The verdict book of a cluster; nothing is read yet. Raises InputError."""
+@contextlib.contextmanager
+def told_if_slow(call_seconds: float = CALL_SECONDS) -> Iterator[None]:
+    """Say on stderr that it is waited for, where the API server keeps silent: else nothing tells it from a hang of ours."""
+    text = f"the API server has not answered yet; each call waits for up to {call_seconds:g}s"
+    timer = threading.Timer(SLOW_SECONDS, lambda: click.echo(text, err=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def open_book(access: Access, seconds: Callable[[], float] = lambda: CALL_SECONDS) -> VerdictBook:
+    """The verdict book of a cluster; nothing is read yet. ``seconds`` bounds each call. Raises InputError."""
     from webhook.adapters.kubeapi import connect  # noqa: PLC0415
     from webhook.adapters.verdict_book import ConfigMapBook  # noqa: PLC0415
 
     api = connect(access.kubeconfig, access.context)
-    return ConfigMapBook(api, access.namespace or api.namespace, access.book)
+    return ConfigMapBook(api, access.namespace or api.namespace, access.book, seconds=seconds)
 
 
-def open_control(access: Access) -> ControlBook:
+def open_control(access: Access, seconds: Callable[[], float] = lambda: CALL_SECONDS) -> ControlBook:
     """The same book, to change its control object."""
-    return cast("ControlBook", open_book(access))
+    return cast("ControlBook", open_book(access, seconds))
 
 
 def known(control: Control, access: Access) -> Control:

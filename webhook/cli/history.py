@@ -18,6 +18,7 @@ from webhook.cli.common import (
     printable,
     read_workload,
     rows,
+    told_if_slow,
 )
 from webhook.core.book import Control
 from webhook.core.model import Value
@@ -44,7 +45,8 @@ def command(workload: str | None, output: str, access: Access, *, misses: bool) 
 
     It needs a cluster: a snapshot file holds no moves.
     """
-    control = known(open_book(access).read().control, access)
+    with told_if_slow():
+        control = known(open_book(access).read().control, access)
     found = chosen(control, workload, misses=misses)
     if output in STRUCTURED:
         print_structured(Answer(schema_version=1, moves_ever=control.numbered, moves=found), output)

@@ -3,6 +3,7 @@
 import getpass
 import time
 from datetime import datetime, timedelta
+from math import inf
 
 import click
 from click.core import ParameterSource
@@ -20,6 +21,7 @@ from webhook.cli.common import (
     printable,
     read_duration,
     rows,
+    told_if_slow,
 )
 from webhook.core import pausing
 from webhook.core.book import Control
@@ -31,6 +33,9 @@ from webhook.errors import InputError
 from webhook.jobs.pausing import change, wait_until_still
 
 MOVES = ("MOVE", "WORKLOAD", "WAY", "TO", "STEP", "FOR")
+_SHORTEST_CALL, _LONGEST_CALL = 1.0, 10.0
+"""Seconds that a call to the API server may take: a brake that hangs is tried again, not waited for."""
+_NAMED = 3
 WIDE = ("BEGAN", "POD", "FROM", "DESTINATION", "COMES TO", "NOTE")
 
 
@@ -59,14 +64,22 @@ def command(reason: str, timeout: timedelta, output: str, access: Access, *, wai
     said = click.get_current_context().get_parameter_source("timeout")
     if not wait and said is not ParameterSource.DEFAULT:
         raise click.UsageError("--timeout without --wait: nothing is waited for")
-    book, now = open_control(access), clock()
+    end = time.monotonic() + timeout.total_seconds() if wait else inf
+    book, now = open_control(access, lambda: max(_SHORTEST_CALL, min(_LONGEST_CALL, end - time.monotonic()))), clock()
     word = Pause(at=now, by=_who(), reason=reason)
-    _, control = change(book, lambda before: pausing.pause(known(before, access), word))
+    with told_if_slow(_LONGEST_CALL):
+        _, control = change(book, lambda before: pausing.pause(known(before, access), word))
     if output not in STRUCTURED:
         click.echo("\n".join(as_text(control, wide=output == "wide", now=now)))
     trouble = ""
     if wait and control.moves:
-        control = wait_until_still(book, seconds=timeout.total_seconds(), sleep=time.sleep, elapsed=time.monotonic)
+        control = wait_until_still(
+            book,
+            seconds=max(0.0, end - time.monotonic()),
+            sleep=time.sleep,
+            elapsed=time.monotonic,
+            tell=_Waiting(timeout).tell,
+        )
         trouble = _trouble(control, timeout)
     if output in STRUCTURED:
         print_structured(answer(control, word), output)
@@ -117,6 +130,25 @@ def _cells(move: Underway, *, wide: bool, now: datetime) -> tuple[str, ...]:
     outcome = move.outcome.value if move.outcome else ""
     more = (move.pod, move.node, move.destination, outcome, move.note)
     return (*cells, render.ago(move.began_at, now), *(text or "-" for text in more))
+
+
+class _Waiting:
+    """Says on stderr what is waited for, and again when that is another."""
+
+    def __init__(self, timeout: timedelta) -> None:
+        self._timeout, self._told = timeout, ""
+
+    def tell(self, control: Control | None) -> None:
+        """None where the API server did not answer."""
+        text = "the API server does not answer; it is asked again until the time is over"
+        if control is not None:
+            moves = underway(control)
+            first = ", ".join(f"{one.workload} is {one.step}" for one in moves[:_NAMED])
+            more = f" and {len(moves) - _NAMED} more" if len(moves) > _NAMED else ""
+            text = f"waiting for {len(moves)} in flight, for up to {render.span(self._timeout)}: {first}{more}"
+        if text != self._told:
+            click.echo(printable(text), err=True)
+        self._told = text
 
 
 def _trouble(control: Control, timeout: timedelta) -> str:

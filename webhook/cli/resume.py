@@ -18,6 +18,7 @@ from webhook.cli.common import (
     print_structured,
     printable,
     read_workload,
+    told_if_slow,
 )
 from webhook.cli.pause import told
 from webhook.core import pausing
@@ -75,7 +76,8 @@ def command(workload: str | None, output: str, access: Access) -> None:
         _try_again(workload, output, access)
         return
     now = clock()
-    before, after = change(open_control(access), lambda control: pausing.resume(known(control, access)))
+    with told_if_slow():
+        before, after = change(open_control(access), lambda control: pausing.resume(known(control, access)))
     if output in STRUCTURED:
         print_structured(answer(before, after), output)
     else:
@@ -114,7 +116,8 @@ def as_text(before: Control, after: Control, *, now: datetime) -> list[str]:
 
 def _try_again(text: str, output: str, access: Access) -> None:
     book = open_book(access)
-    found = book.read()
+    with told_if_slow():
+        found = book.read()
     known(found.control, access)
     key = find_key(text, (verdict.key for verdict in found.verdicts.values()), where="the book")
     before = try_again(book, str(key))

@@ -22,6 +22,7 @@ from webhook.cli.common import (
     printable,
     read_configuration,
     rows,
+    told_if_slow,
 )
 from webhook.cli.pause import moves_table
 from webhook.configuration import Configuration
@@ -43,7 +44,8 @@ def command(config_file: Path | None, output: str, access: Access) -> None:
     """
     configuration = read_configuration(config_file)
     note_defaults(config_file)
-    control = known(open_book(access).read().control, access)
+    with told_if_slow():
+        control = known(open_book(access).read().control, access)
     # Nothing here is about load, so Prometheus is left alone.
     snapshot = capture_cluster(access, Configuration(policy=configuration.policy))
     show(stand(control, snapshot, now=snapshot.meta.captured_at), output)

@@ -34,24 +34,31 @@ def change(book: ControlBook, edit: Callable[[Control], Control], *, tries: int 
 
 
 def wait_until_still(
-    book: ControlBook, *, seconds: float, sleep: Callable[[float], None], elapsed: Callable[[], float]
+    book: ControlBook,
+    *,
+    seconds: float,
+    sleep: Callable[[float], None],
+    elapsed: Callable[[], float],
+    tell: Callable[[Control | None], None] = lambda _: None,
 ) -> Control:
     """Look until nothing is in flight, or somebody resumed, or ``seconds`` of ``elapsed`` are over; the last control.
 
-    An API server that is away meanwhile is asked again; at the end of the time it raises ClusterUnavailable.
+    An API server that is away meanwhile is asked again; at the end of the time it raises ClusterUnavailable. Before each
+    wait ``tell`` is given what is waited for, None for an API server that did not answer.
     """
     end = elapsed() + seconds
     while True:
-        left = end - elapsed()
+        control = None
         try:
             control = book.control()
         except ClusterUnavailable:
-            if left <= 0:
+            if elapsed() >= end:
                 raise
-        else:
-            if left <= 0 or not control.moves or control.paused is None:
-                return control
-        sleep(min(POLL_SECONDS, left))
+        if control is not None and (elapsed() >= end or not control.moves or control.paused is None):
+            return control
+        tell(control)
+        # What a slow answer took is no time to sleep any more.
+        sleep(min(POLL_SECONDS, max(end - elapsed(), 0)))
 
 
 def try_again(book: VerdictBook, name: str, *, tries: int = TRIES) -> Verdict | None:
