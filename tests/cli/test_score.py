@@ -15,6 +15,7 @@ from tests.core.move_builders import make_census, make_pod_fact
 from tests.loads import BYTES, CORES, loaded_node
 from webhook.cli import score
 from webhook.core import candidates, nodetable, scoreview, scoring
+from webhook.core.expectation import Expectation, Source
 from webhook.core.ledger import likely
 from webhook.core.model import Bound, ControllerRef, Estimate, Namespace, PodUse, Resources
 from webhook.core.policy import BalancePolicy, Mode, Policy
@@ -144,7 +145,7 @@ def test_only_the_nodes_named_are_compared_and_unknown_ones_are_told(cli, captur
 )
 def test_where_only_the_class_counts_it_says_why(cli, captured, changes, reason):
     page = cli("score", "shop/deploy/nginx-demo", "--snapshot", captured(**changes)).out
-    assert f"only the class counts: {reason}" in page
+    assert f"Only the class counts: {reason}" in page
 
 
 def test_the_leader_comes_first_and_no_other_is_answered_as_much(cli, captured):
@@ -166,11 +167,11 @@ def test_whom_the_filter_keeps_away_is_marked_and_no_more_than_best_are_answered
 
 def test_another_balance_is_tried_on_what_was_captured(cli, captured, tmp_path):
     tried, file = BalancePolicy(filter_above=0.54, best=1, fairness=0.0), tmp_path / "config.yaml"
-    file.write_text("mode: observe\nbalance: {filterAbove: 54%, best: 1, fairness: 0, window: 30m}\n")
+    file.write_text("mode: observe\nbalance: {filterAbove: 54%, best: 1, fairness: 0, window: 30m, habit: 2h}\n")
     words = ("score", "shop/deploy/nginx-demo", "-o", "json", "--snapshot")
     found = cli(*words, captured(), "--config", str(file))
     assert (found.code, found.err.count("\n")) == (0, 1)
-    assert "only what it says of `balance` is tried, and of that not `window`" in found.err
+    assert "only what it says of `balance` is tried, and of that neither `window` nor `habit`" in found.err
     as_captured = cli(*words, captured(policy=Policy(mode=Mode.INJECT, balance=tried)))
     assert json.loads(found.out) == json.loads(as_captured.out)
 
@@ -199,10 +200,33 @@ def test_each_pod_to_come_draws_its_own_and_next_is_the_lowest_of_the_rest(cli, 
     shares = {"a": 0.30, "b": 0.31, "c": 0.33, "d": 0.99}
     file = captured(nodes=[loaded_node(name, share) for name, share in shares.items()], bound=[])
     page = cli("score", "shop/deploy/nginx-demo", "--snapshot", file).out
-    assert "each pod draws one of 2 that are as good, to within noise" in page
+    assert "\nEach pod draws one of 2 that are as good, to within noise" in page
     assert "; next is c, " in page
     assert "score 10" in page
     assert "drawn by its UID among 2" in cli("score", "shop/nginx-demo-1", "--snapshot", file).out
+
+
+def test_what_is_expected_is_told_in_units_that_people_use():
+    def told(cores, deviation=0.0, **sources):
+        return score.expected(Expectation(Estimate(cores, deviation, 2**30, 2**20), **sources))
+
+    known = {"cpu_from": Source.OWNER, "memory_from": Source.REQUEST}
+    assert told(4.0, 0.5, **known) == "CPU 4 cores ± 500m (owner), memory 1024 MiB ± 1 MiB (request)"
+    assert told(0.25, 0.0004, **known).startswith("CPU 250m ± 0.4m (owner)")
+    assert told(2000.0, 1.0, **known).startswith("CPU 2000 cores ± 1 core (owner)")
+    assert told(0.0) == "nothing known of its CPU, nothing known of its memory"
+
+
+def test_a_node_that_nobody_knows_is_told_with_the_nearest_name(cli, captured):
+    words = ("score", "shop/deploy/nginx-demo", "--snapshot", captured(), "--nodes")
+    assert cli(*words, "regular-1").err == ""
+    found = cli(*words, "regular-1,regulr-2,elsewhere.test\x1b")
+    assert found.code == 0
+    assert found.err == (
+        "note: no node regulr-2 in this snapshot (did you mean regular-2?)\n"
+        "note: no node elsewhere.test\\x1b in this snapshot\n"
+    )
+    assert "unknown node" in found.out
 
 
 def test_a_page_ends_after_forty_nodes_and_json_does_not(cli, captured):

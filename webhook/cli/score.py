@@ -1,5 +1,6 @@
 """`spot-balancer score`: the table behind one decision of the scheduler extender."""
 
+import difflib
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from webhook.cli.podfile import read_amounts
 from webhook.core import candidates, scoreview
 from webhook.core.candidates import Neutral
 from webhook.core.census import PodFact
-from webhook.core.expectation import Expectation
+from webhook.core.expectation import Expectation, Source
 from webhook.core.model import Resources, Value, Workload
 from webhook.core.nodetable import TOP
 from webhook.core.placement import DECISION, Reason
@@ -112,8 +113,8 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     """
     if snapshot_file and config_file:
         snapshot = scoreview.under(read_snapshot(snapshot_file), read_configuration(config_file).policy.balance)
-        note = "only what it says of `balance` is tried, and of that not `window`, over which its loads were measured"
-        click.echo(f"note: of {config_file} {note}", err=True)
+        note = "only what it says of `balance` is tried, and of that neither `window` nor `habit`"
+        click.echo(f"note: of {config_file} {note}: what was captured was measured over others", err=True)
     else:
         snapshot = given_snapshot(snapshot_file, access, config_file, with_census=True)
     candidate, has_uid = candidate_of(pod, snapshot)
@@ -227,6 +228,11 @@ def chosen(only: str | None, snapshot: Snapshot) -> list[str]:
     """The nodes asked for, each once, or all that take pods. Raises InputError."""
     if only is not None:
         names = list(dict.fromkeys(name.strip() for name in only.split(",") if name.strip()))
+        for name in names:
+            if name not in snapshot.nodes:
+                near = difflib.get_close_matches(name, snapshot.nodes, n=1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                click.echo(printable(f"note: no node {name} in this snapshot{hint}"), err=True)
         if not names:
             raise click.BadParameter("names no node; give them as in --nodes regular-1,regular-2", param_hint="--nodes")
         return names
@@ -251,7 +257,7 @@ def as_text(pod: str, found: ScoreView, snapshot: Snapshot, *, wide: bool) -> li
         rows(WIDE if wide else HEADER, table),
         *([f"… and {more} more; --nodes names them"] if more else []),
         "",
-        f"{printable(found.why)}.",
+        f"{printable(_sentence(found))}.",
         *([f"A scheduler is answered {TOP} for it, and {TOP - LEAD} at most for the others."] if found.likely else []),
         "Pairs are CPU/memory, in % of allocatable. The server also counts pods that it scored in the last minute;",
         "the scheduler weighs these points with those of its plugins.",
@@ -266,12 +272,31 @@ def _rules(policy: BalancePolicy) -> str:
 
 
 def expected(found: Expectation) -> str:
-    """``120m cores ± 60m (owner), 256 MiB ± 12 MiB (request)``."""
-    own = found.estimate
-    cpu = f"{own.cpu_cores * 1000:.0f}m cores ± {own.cpu_deviation_cores * 1000:.0f}m ({found.cpu_from})"
-    mib = 1024.0**2
-    memory = f"{own.memory_bytes / mib:.0f} MiB ± {own.memory_deviation_bytes / mib:.0f} MiB ({found.memory_from})"
-    return f"{cpu}, {memory}"
+    """``CPU 120m ± 60m (owner), memory 256 MiB ± 12 MiB (request)``."""
+    own, mib = found.estimate, 1024.0**2
+    cpu = f"CPU {_cores(own.cpu_cores)} ± {_cores(own.cpu_deviation_cores)} ({found.cpu_from})"
+    memory = f"{own.memory_bytes / mib:.0f} MiB ± {own.memory_deviation_bytes / mib:.0f} MiB"
+    return ", ".join(
+        (
+            "nothing known of its CPU" if found.cpu_from is Source.NONE else cpu,
+            "nothing known of its memory"
+            if found.memory_from is Source.NONE
+            else f"memory {memory} ({found.memory_from})",
+        )
+    )
+
+
+def _cores(value: float) -> str:
+    if round(value * 1000) < 1000:
+        return f"{value * 1000:.0f}m" if value >= 0.01 or not value else f"{value * 1000:.1g}m"
+    told = f"{value:.2f}".rstrip("0").rstrip(".")
+    return f"{told} core{'' if told == '1' else 's'}"
+
+
+def _sentence(found: ScoreView) -> str:
+    """As `explain` continues one with it; the name of a node stays as it is."""
+    begins_with_a_name = any(found.why.startswith(f"{one.name} ") for one in found.nodes)
+    return found.why if begins_with_a_name else found.why[:1].upper() + found.why[1:]
 
 
 def _cells(one: NodeScore, *, wide: bool) -> tuple[str, ...]:

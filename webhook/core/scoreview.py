@@ -23,9 +23,9 @@ from webhook.core.snapshot import Snapshot
 
 
 def under(snapshot: Snapshot, balance: BalancePolicy) -> Snapshot:
-    """The same world judged by another policy; the window stays, because its loads are means over that."""
+    """The same world judged by another policy; what its loads and its pods' use are means over stays."""
     policy = snapshot.meta.policy
-    tried = msgspec.structs.replace(balance, window=policy.balance.window)
+    tried = msgspec.structs.replace(balance, window=policy.balance.window, habit=policy.balance.habit)
     made = copy(snapshot)
     made.meta = msgspec.structs.replace(snapshot.meta, policy=msgspec.structs.replace(policy, balance=tried))
     return made
