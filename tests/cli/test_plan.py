@@ -12,6 +12,7 @@ from tests import builders, fakes
 from webhook.core import inventory
 from webhook.core.book import Book
 from webhook.core.model import Memory, Side
+from webhook.core.policy import Mode
 from webhook.wire.snapshot import encode_document
 
 FORMATS = ("table", "wide", "json", "yaml")
@@ -48,6 +49,18 @@ def test_a_plan_prints_as_it_was_agreed(cli, captured, output):
     if os.environ.get("RENEW_GOLDEN"):
         golden.write_text(text)
     assert text == golden.read_text()
+
+
+def test_who_is_not_listed_is_counted_and_it_is_said_what_lists_them(cli, tmp_path):
+    shop = fakes.TinyCluster()
+    shop.policy = msgspec.structs.replace(shop.policy, mode=Mode.OBSERVE)
+    shop.deploy("web", 2)
+    shop.deploy("api")
+    file = tmp_path / "shop.json"
+    file.write_bytes(encode_document(snapshot_of(shop)))
+    page = cli("plan", "--snapshot", str(file)).out
+    assert "total: 2 mode\n2 of them not listed; -o wide lists all, and why they stay\n" in page
+    assert "not listed" not in cli("plan", "--snapshot", str(file), "-o", "wide").out
 
 
 def test_a_file_without_pods_is_refused_with_what_to_do(cli, tmp_path):

@@ -63,6 +63,24 @@ def test_spot_nodes_are_counted_as_ready_and_all():
     assert (found.spot_nodes_ready, found.spot_nodes) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("workloads", "policy", "reason"),
+    [
+        ((), MOVING, "no workload is there"),
+        ((), Policy(), "no workload is there"),
+        ((make_workload("web"),), Policy(), "no workload may be moved; the mode of the configuration is observe"),
+        (
+            (make_workload("web"),),
+            Policy(mode=Mode.MOVE, allowed_moves=()),
+            "the mode is move, and yet no workload may",
+        ),
+    ],
+)
+def test_that_nothing_may_be_moved_does_not_contradict_the_mode(workloads, policy, reason):
+    (freeze,) = stand(Control(**WELL), make_snapshot(*workloads, policy=policy), now=NOW).freezes
+    assert (freeze.code, freeze.reason[: len(reason)]) == ("mode", reason)
+
+
 PAUSED = Pause(at=NOW - MINUTE, by="ann", reason="sale")
 ALARMED = Sanity(alarm=Alarm.IDLE_JUMP, since=NOW - MINUTE, reason="80 of 100")
 UNWELL = SpotHealth(looked_at=NOW, unwell_at=NOW - MINUTE, unwell_why="2 of 3 gone")

@@ -104,6 +104,8 @@ def as_text(found: Plan, world: World, *, wide: bool) -> list[str]:
         whys = [(str(o.workload), _wanted(o), o.code, _until(o, world.now), o.reason) for o in others]
         lines += ["", rows(("STAYS", "BELONGS", "CODE", "NEXT LOOK", "WHY"), whys)]
     lines += ["", _total(found)]
+    if hidden := len(found.considered) - len(starts) - len(others):
+        lines.append(f"{hidden} of them not listed; -o wide lists all, and why they stay")
     if found.missed_admissions:
         lines.append(f"created unstamped: {found.missed_admissions} pod(s), while the webhook could not be asked")
     return lines

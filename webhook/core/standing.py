@@ -134,11 +134,12 @@ def stand(control: Control, snapshot: Snapshot, *, now: datetime) -> Standing:
         wanted=any(w.verdict is not None and w.verdict.side is Side.SPOT for w in snapshot.workloads.values()),
         finished=control.finished,
     )
+    unmovable = "" if wholes[Side.SPOT] else _why_none(policy, any_there=bool(snapshot.workloads))
     spot_nodes = [node for node in snapshot.nodes.values() if node.capacity_type is CapacityType.SPOT]
     return Standing(
         at=now,
         heartbeat=control.heartbeat,
-        freezes=tuple(_freezes(control, health, policy, any_may=wholes[Side.SPOT] > 0, now=now)),
+        freezes=tuple(_freezes(control, health, policy, unmovable=unmovable, now=now)),
         sides=_sides(snapshot, settled),
         namespaces=_shares(snapshot),
         spot_nodes_ready=sum(node.ready for node in spot_nodes),
@@ -199,11 +200,21 @@ def _may_be_moved(key: WorkloadKey, settled: Consent, policy: Policy) -> bool:
     return settled.mode is Mode.MOVE and bool(settled.moves) and not _is_left_alone(key, settled, policy)
 
 
-def _freezes(control: Control, health: SpotHealth, policy: Policy, *, any_may: bool, now: datetime) -> Iterator[Freeze]:
-    """What holds most first."""
-    if not any_may:
-        reason = f"no workload may be moved; the mode of the configuration is {policy.mode}"
-        yield Freeze(code="mode", to=None, since=None, reason=reason)
+def _why_none(policy: Policy, *, any_there: bool) -> str:
+    """Why no workload may be moved, in words that hold for the mode that the configuration has."""
+    if not any_there:
+        return "no workload is there"
+    if policy.mode is Mode.MOVE:
+        return "the mode is move, and yet no workload may be moved; `spot-balancer plan -o wide` says why of each"
+    return f"no workload may be moved; the mode of the configuration is {policy.mode}"
+
+
+def _freezes(
+    control: Control, health: SpotHealth, policy: Policy, *, unmovable: str, now: datetime
+) -> Iterator[Freeze]:
+    """What holds most first; ``unmovable`` says why no workload may be moved, and is empty where one may."""
+    if unmovable:
+        yield Freeze(code="mode", to=None, since=None, reason=unmovable)
     if "moves" in policy.pause:
         yield Freeze(code="configuration", to=None, since=None, reason="the configuration pauses moves")
     if control.paused:
