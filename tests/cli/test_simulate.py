@@ -74,6 +74,12 @@ def test_the_size_of_a_synthetic_load_beside_a_trace_is_refused(cli, tmp_path):
     assert "--workloads and --days beside a trace: a trace has its own" in told.err
 
 
+def test_wide_tells_more_than_a_table(cli):
+    table, wide = (cli("simulate", *SMALL, "--no-storms", "-o", form).out for form in ("table", "wide"))
+    more = set(wide.splitlines()) - set(table.splitlines())
+    assert sorted(line.split("  ")[0] for line in more) == ["at rest", "turns to spot"]
+
+
 def test_several_seeds_follow_one_another(cli):
     told = json.loads(cli("simulate", *SMALL, "--seeds", "2", "--no-storms", "-o", "json").out)
     assert [result["seed"] for result in told["results"]] == [1, 2]

@@ -111,7 +111,7 @@ def command(  # noqa: PLR0913 - click hands over every option by its name
     if output in STRUCTURED:
         print_structured(document, output)
     else:
-        click.echo("\n\n".join(map(_page, results)))
+        click.echo("\n\n".join(_page(result, wide=output == "wide") for result in results))
     # Last: who cannot write it, for a disk that is full by now, has seen the result all the same.
     if json_file is not None:
         write_json(json_file, document)
@@ -200,7 +200,7 @@ def _progress(seed: int) -> Callable[[float], None]:
     return lambda share: line.show(f"{share:4.0%}", ended=share >= 1)
 
 
-def _page(result: Result) -> str:
+def _page(result: Result, *, wide: bool) -> str:
     size = f"{_many(result.workloads, 'workload')}, {_many(result.pods, 'pod')}, {_lasting(result.days * _DAY)}"
     facts = (
         ("seed", f"{result.seed}: {size}"),
@@ -212,7 +212,12 @@ def _page(result: Result) -> str:
         ("unknown, in hours", _unknown(result)),
         ("promises", _promises(result)),
     )
-    lines = [f"{name:<17} {text}" for name, text in facts]
+    rest = result.rest_minutes
+    more = (
+        ("turns to spot", f"{result.turns_to_spot} of a workload's side"),
+        ("at rest", "never" if rest is None else f"{_many(rest, 'minute')} after the load's end"),
+    )
+    lines = [f"{name:<17} {text}" for name, text in (*facts, *(more if wide else ()))]
     short = (
         ["The load is shorter than a day: moves a workload-day are extrapolated from it."] if result.days < 1 else []
     )
