@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import urllib3
 
+from webhook.adapters.http_words import plain
 from webhook.adapters.kubeconfig import Access, load_access
 from webhook.errors import (
     ClusterConflict,
@@ -71,7 +72,7 @@ class KubeApi:
         try:
             return _whole(response, deadline, path)
         except (urllib3.exceptions.HTTPError, OSError) as exc:
-            raise ClusterUnavailable(f"{method} {_bare(path)}: the answer broke off: {exc}") from exc
+            raise ClusterUnavailable(f"{method} {_bare(path)}: the answer broke off: {plain(exc)}") from exc
         finally:
             response.release_conn() if response.closed else response.close()
 
@@ -115,7 +116,7 @@ class KubeApi:
                 preload_content=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as exc:
-            raise ClusterUnavailable(f"{method} {_bare(path)}: {_plain(exc)}") from exc
+            raise ClusterUnavailable(f"{method} {_bare(path)} at {access.url}: {plain(exc)}") from exc
 
     def _reload(self, used: Access) -> None:
         with self._lock:
@@ -153,7 +154,7 @@ class LineStream:
                 if len(rest) > _LONGEST_LINE:
                     raise ClusterUnavailable(f"GET {self._what}: a line without end")
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
-            raise ClusterUnavailable(f"GET {self._what}: {_plain(exc)}") from exc
+            raise ClusterUnavailable(f"GET {self._what}: {plain(exc)}") from exc
 
     def abort(self) -> None:
         """End the stream from outside; reading it then ends or raises ClusterUnavailable."""
@@ -213,13 +214,6 @@ def _seconds(text: str) -> float | None:
 
 def _bare(path: str) -> str:
     return path.partition("?")[0]
-
-
-def _plain(exc: BaseException) -> str:
-    """Without object addresses, so that the same trouble reads the same each time."""
-    reason = getattr(exc, "reason", None)
-    cause = reason if isinstance(reason, BaseException) else exc
-    return f"{type(cause).__name__}: {str(cause).rpartition('>: ')[2]}"
 
 
 def _pool(access: Access) -> urllib3.PoolManager:

@@ -38,20 +38,22 @@ def load_access(kubeconfig: str | None, context: str | None) -> Access:
         namespace = _load_into(found, kubeconfig, context)
         return _access(found, namespace)
     except Exception as exc:  # the client takes the file for right, and a wrong one breaks it anywhere
-        why = " ".join(str(exc).split())[:300] or type(exc).__name__
-        raise InputError(f"no way to a cluster by {_tried(kubeconfig)}: {why}") from exc
+        tried, is_there = _tried(kubeconfig)
+        # Of a pod's token that nobody has, the client's words tell nothing more.
+        why = f": {' '.join(str(exc).split())[:300].rstrip('.') or type(exc).__name__}" if is_there else ""
+        raise InputError(f"no way to a cluster by {tried}{why}") from exc
 
 
-def _tried(kubeconfig: str | None) -> str:
-    """What was read, or looked for."""
+def _tried(kubeconfig: str | None) -> tuple[str, bool]:
+    """What was read, or looked for, and whether there was anything to read."""
     if kubeconfig:
-        return kubeconfig
+        return kubeconfig, True
     from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION  # noqa: PLC0415
 
     files = str(KUBE_CONFIG_DEFAULT_LOCATION)
     if any(Path(file).expanduser().exists() for file in files.split(":")):
-        return files
-    return f"{files}, which is not there (name another with --kubeconfig), nor by the token of a pod"
+        return files, True
+    return f"{files}, which is not there (name another with --kubeconfig), nor by the token of a pod", False
 
 
 def pod_namespace() -> str:

@@ -22,6 +22,7 @@ from urllib.parse import urlencode, urlsplit
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from webhook.adapters.http_words import plain
 from webhook.adapters.prometheus_settings import PrometheusSettings, credentials, faults_of, stamp, tls_context
 from webhook.errors import ConfigurationError, UsageUnavailable
 from webhook.wire.prometheus import code_of, decode_error
@@ -102,11 +103,11 @@ class Transport:
                 method, self._prefix + path, body=body, headers=headers, redirect=False, preload_content=False
             )
         except urllib3.exceptions.HTTPError as exc:
-            raise UsageUnavailable(f"cannot be reached: {_plain(exc)}", code=_unreachable(exc)) from exc
+            raise UsageUnavailable(f"cannot be reached: {plain(exc)}", code=_unreachable(exc)) from exc
         try:
             return self._read(response)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
-            raise UsageUnavailable(f"the answer broke off: {_plain(exc)}", code="truncated") from exc
+            raise UsageUnavailable(f"the answer broke off: {plain(exc)}", code="truncated") from exc
         finally:
             # A body that was not read to its end must not be taken for the next answer's beginning.
             response.close()
@@ -270,7 +271,3 @@ def _unreachable(exc: Exception) -> str:
         if not isinstance(seen, BaseException):
             break
     return "unreachable"
-
-
-def _plain(exc: Exception) -> str:
-    return f"{type(exc).__name__}: {exc}"[:200]

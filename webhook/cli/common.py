@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 import msgspec
 import yaml
+from click.core import ParameterSource
 
 from webhook.configuration import Configuration, load
 from webhook.configuration.readers import FaultError, duration
@@ -55,6 +56,15 @@ class Access:
     book: str
 
 
+def _refuse_beside_snapshot(names: Iterable[str]) -> None:
+    """As --config: what leads to a cluster would be passed over without a word."""
+    context = click.get_current_context()
+    given = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        told = ", ".join(f"--{name}" for name in given)
+        raise click.UsageError(f"{told} beside --snapshot: a captured file is read instead of a cluster")
+
+
 def read_label(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """A DNS label, as namespaces have for a name; the callback of an option."""
     if value is not None and not NAME.fullmatch(value):
@@ -83,9 +93,11 @@ def read_workload(ctx: click.Context, param: click.Parameter, value: str | None)
 
 def cluster_options(command: Command) -> Command:
     """``--kubeconfig``, ``--context``, ``-n`` and ``--book``, handed over as ``access``."""
+    names = ("kubeconfig", "context", "namespace", "book")
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        names = ("kubeconfig", "context", "namespace", "book")
+        if kwargs.get("snapshot_file") is not None:
+            _refuse_beside_snapshot(names)
         return command(*args, access=Access(**{name: kwargs.pop(name) for name in names}), **kwargs)
 
     wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
@@ -250,6 +262,9 @@ def given_snapshot(
     try:
         return capture_cluster(access, configuration, with_census=with_census)
     except (InputError, ClusterUnavailable) as exc:
+        if isinstance(exc, ClusterUnavailable) and exc.status:
+            # There is a cluster, and it answered.
+            raise
         hint = "--snapshot reads a captured file instead of a cluster, such as examples/demo.snapshot.json"
         raise type(exc)(f"{exc}; {hint}") from exc
 
@@ -284,13 +299,24 @@ def open_control(access: Access, seconds: Callable[[], float] = lambda: CALL_SEC
 def known(control: Control, access: Access) -> Control:
     """The control object itself. Raises InputError for one without content: what is paused there would go on elsewhere."""
     if control == Control() and control.paused is None:
-        where = f" in namespace {access.namespace}" if access.namespace else " in the context's namespace"
         raise InputError(
-            f"no monitor has written to a book {access.book}{where}; "
+            f"no monitor has written to a book {access.book} in {_namespace_of(access)}; "
             "-n and --book name the release's, and `kubectl get configmaps -A -l "
             "app.kubernetes.io/component=verdict-book` lists all"
         )
     return control
+
+
+def _namespace_of(access: Access) -> str:
+    if access.namespace:
+        return f"namespace {access.namespace}"
+    from webhook.adapters.kubeapi import connect  # noqa: PLC0415
+
+    try:
+        return f"namespace {connect(access.kubeconfig, access.context).namespace}, which is the context's"
+    except InputError:
+        # It was reached a moment ago by the same words.
+        return "the context's namespace"
 
 
 def matching(text: str, keys: Iterable[WorkloadKey]) -> WorkloadKey | None:

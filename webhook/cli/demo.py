@@ -265,13 +265,14 @@ class Page:
                 self.say(line.translate(str.maketrans("█▒·", "#+.")))
 
     def closing(self, file: Path, snapshot: Snapshot) -> None:
-        """Three commands that work."""
+        """Commands that work on this very file."""
         names = [str(workload.key) for workload in chosen(snapshot)] or ["NAMESPACE/KIND/NAME"]
         program = ".venv/bin/spot-balancer"
         self.say("Try next:", bold=True)
         self.say(f"  {program} explain {names[0]} --snapshot {file}")
         self.say(f"  {program} explain {names[-1]} --snapshot {file} -o wide")
-        self.say(f"  {program} plan --snapshot {file}")
+        if snapshot.census is not None:
+            self.say(f"  {program} plan --snapshot {file}")
         self.say(f"  {program} score {names[0]} --snapshot {file}")
         self.say(f"  {program} serve --snapshot {file} --bind 127.0.0.1:8443")
 

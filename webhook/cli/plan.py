@@ -10,15 +10,13 @@ from webhook.cli import render
 from webhook.cli.common import (
     STRUCTURED,
     Access,
-    capture_cluster,
     cluster_options,
     config_option,
+    given_snapshot,
     note_defaults,
     output_option,
     print_structured,
     printable,
-    read_configuration,
-    read_snapshot,
     rows,
 )
 from webhook.core.model import Value
@@ -56,11 +54,9 @@ def command(snapshot_file: Path | None, config_file: Path | None, output: str, a
 
     Nothing is written, nor asked of Prometheus: sides are those of the verdict book.
     """
-    if snapshot_file is not None:
-        snapshot = read_snapshot(snapshot_file, config_file=config_file)
-    else:
+    if snapshot_file is None:
         note_defaults(config_file)
-        snapshot = capture_cluster(access, read_configuration(config_file), with_census=True)
+    snapshot = given_snapshot(snapshot_file, access, config_file, with_census=True)
     world = world_of(snapshot, str(snapshot_file or "the cluster"))
     found = plan(world, thorough=True)
     if output in STRUCTURED:

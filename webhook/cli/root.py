@@ -82,6 +82,11 @@ def _told(trouble: Exception) -> int:
         case WrongInputError():
             click.echo(f"error: {trouble}", err=True)
             return USAGE
+        case ClusterForbidden(status=401):
+            click.echo(
+                f"error: {trouble}\nThe credentials are wrong or expired: log in anew, or use another --context.",
+                err=True,
+            )
         case ClusterForbidden():
             click.echo(f"error: {trouble}\nAsk for the right, or use another --context.", err=True)
         case _:

@@ -26,13 +26,19 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
+def _why(exc: Exception, source: str) -> str:
+    if isinstance(exc, RecursionError):
+        return "nested too deeply"
+    return " ".join(str(exc).replace("<unicode string>", source).split())[:300]
+
+
 def parse(text: str, source: str) -> Mapping[str, Any]:
     if len(text) > MAX_BYTES:
         raise ConfigurationError([f"larger than {MAX_BYTES} bytes; expected a configuration file"], source=source)
     try:
         whole = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as exc:
-        raise ConfigurationError([f"no YAML: {' '.join(str(exc).split())[:300]}"], source=source) from exc
+        raise ConfigurationError([f"no YAML: {_why(exc, source)}"], source=source) from exc
     if whole is None:
         return {}
     if not isinstance(whole, dict):

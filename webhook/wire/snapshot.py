@@ -176,7 +176,7 @@ def _check_head(text: bytes, *, kind: str) -> None:
     try:
         head = _HEADS.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise SnapshotError(f"no {kind}: {error}") from error
+        raise SnapshotError(f"no {kind}: {_why(error, text)}") from error
     if head.kind != kind:
         raise SnapshotError(f"$.kind: {head.kind[:80]!r}; expected {kind}")
     if head.schema_version != SCHEMA_VERSION:
@@ -187,7 +187,16 @@ def _decoded(decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
     try:
         return decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise SnapshotError(str(error)) from error
+        raise SnapshotError(_why(error, text)) from error
+
+
+def _why(error: Exception, text: bytes) -> str:
+    """In words for people where the decoder's are about itself."""
+    if not text.strip():
+        return "it is empty"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return "it was cut off" if "truncated" in str(error) else str(error)
 
 
 def _lines(values: Iterable[_Object], key: Callable[[_Object], Any]) -> bytes:
