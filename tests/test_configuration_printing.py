@@ -88,6 +88,7 @@ def test_check_tells_every_fault_at_once_and_says_so_in_its_code(tmp_path, capsy
     assert run(["config", "check", str(file)]) == 2
     told = capsys.readouterr()
     assert "3 fault(s)" in told.err
+    assert told.err.count("\n  - ") == 3
     for words in ("mode: 'injekt'; expected", "idle.windw: unknown key; did you mean window?", "rules[0].name"):
         assert words in told.err
     assert run(["config", "check", str(file), "-o", "json"]) == 2

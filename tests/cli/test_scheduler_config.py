@@ -77,7 +77,19 @@ def test_without_a_filter_in_the_configuration_none_is_asked(cli, cluster):
     assert "filterVerb" not in extender(cli("scheduler-config").out)
     del cluster.objects["spot-balancer-config"]
     assert "filterVerb" not in extender(cli("scheduler-config").out)
-    assert "filterVerb" in extender(cli("scheduler-config", "--filter").out)
+    asked = cli("scheduler-config", "--filter")
+    assert "filterVerb" in extender(asked.out)
+    assert asked.err == (
+        "note: balance.filterAbove is not set in the release's configuration; without it the filter keeps no pod off\n"
+    )
+
+
+@pytest.mark.parametrize("text", ["balance: {filterAbove: 90%}", "mode: injekt"])
+def test_a_filter_that_is_asked_for_is_printed_without_a_word_where_it_may_keep_pods_off(cli, cluster, text):
+    cluster.objects["spot-balancer-config"] = {"data": {"config.yaml": text}}
+    asked = cli("scheduler-config", "--filter")
+    assert (asked.code, asked.err) == (0, "")
+    assert "filterVerb" in extender(asked.out)
 
 
 @pytest.mark.parametrize(

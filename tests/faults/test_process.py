@@ -37,7 +37,7 @@ def logged(server, text: str) -> bool:
 def test_without_a_key_pair_nothing_listens_until_both_halves_are_there_and_match(tmp_path):
     server = start_server(tmp_path, idle_shop_snapshot(), pair=False)
     try:
-        wait_until(lambda: logged(server, "waiting for the key pair"), "the server to say that it waits")
+        wait_until(lambda: logged(server, f"is not in {server.tls_dir}"), "the server to say what it waits for")
         assert not listens(server)
         other = tmp_path / "other"
         write_pair(other, server.ca)

@@ -30,7 +30,7 @@ def load(settings: ServerSettings) -> KeyPair:
 def fault_of(error: OSError | ValueError, settings: ServerSettings) -> str:
     """Why there is no pair, in words that tell nothing of the files' content."""
     if isinstance(error, FileNotFoundError):
-        return f"{settings.certificate.name} or {settings.key.name} is not there"
+        return f"{settings.certificate.name} or {settings.key.name} is not in {settings.tls_dir}"
     if isinstance(error, ssl.SSLError):
         return f"key pair: {error.reason or 'unreadable'}"
     return f"key pair: {type(error).__name__}"

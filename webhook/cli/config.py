@@ -42,7 +42,7 @@ def check(file: Path, output: str) -> int:
     elif faults:
         click.echo(f"{file}: {len(faults)} fault(s)", err=True)
         for fault in faults:
-            click.echo(f"  {fault}", err=True)
+            click.echo(f"  - {fault}", err=True)
     else:
         click.echo(f"{file}: no fault")
     return USAGE if faults else 0

@@ -200,7 +200,7 @@ def command(  # noqa: PLR0913 - one argument an option
         ca_path=ca_path or "",
         weight=weight,
         timeout=timeout,
-        filters=filters or _filters(config_file, release),
+        filters=_filters(config_file, release, asked=filters),
     )
     if stanza:
         click.echo(scheduler_config.stanza(extender), nl=False)
@@ -245,7 +245,26 @@ def _is_base64(text: bytes) -> bool:
         return False
 
 
-def _filters(file: Path | None, release: "Release | None") -> bool:
+def _filters(file: Path | None, release: "Release | None", *, asked: bool) -> bool:
+    """Whether the filter is to be asked: by --filter, or because it has something to keep pods off by."""
+    if not asked:
+        return _has_filter(file, release)
+    try:
+        has = _has_filter(file, release)
+    except SpotBalancerError:
+        if file is not None:
+            raise
+        # It was asked for, whatever the release says of itself.
+        return True
+    if not has:
+        where = file or (
+            "the release's configuration" if release else "a configuration that nobody named here (--config)"
+        )
+        click.echo(f"note: balance.filterAbove is not set in {where}; without it the filter keeps no pod off", err=True)
+    return True
+
+
+def _has_filter(file: Path | None, release: "Release | None") -> bool:
     if file is not None or release is None:
         return read_configuration(file).policy.balance.filter_above is not None
     text = release.configuration()

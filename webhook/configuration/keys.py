@@ -44,7 +44,7 @@ IDLE: dict[str, tuple[str, Reader]] = {
     "rateWindow": ("rate_window", read.duration),
     "step": ("step", read.duration),
     "cpuShareOfRequest": ("cpu_share_of_request", read.share(0, 1)),
-    "cpuFloor": ("cpu_floor_cores", read.number(0, 1000, "CPU such as 10m or 0.01")),
+    "cpuFloor": ("cpu_floor_cores", read.cores(1)),
     "receivedBytesPerSecond": ("received_bytes_per_second", read.number(0, 1e12, "bytes a second, 0 or more")),
     "leaveFactor": ("leave_factor", read.number(1.01, 100, "a factor above 1")),
     "leaveWindow": ("leave_window", read.duration),

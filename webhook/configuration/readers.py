@@ -15,6 +15,7 @@ from webhook.core.model import Requirement, Taint
 from webhook.errors import ConfigurationError, QuantityError
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
+_LONGEST = timedelta(days=60)
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 LABEL = re.compile(r"([A-Za-z0-9][\w./-]{0,315})(?:=([\w.-]{0,63}))?", re.ASCII)
 _EFFECTS = ("NoSchedule", "NoExecute", "PreferNoSchedule")
@@ -147,14 +148,24 @@ def kind_of(value: Any) -> str:
 
 def duration(value: Any) -> timedelta:
     """``60m``, ``90s``, ``1h30m``, ``500ms``."""
-    match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
-    if match is None or len(value) > 32:
+    length = _length(value)
+    if length is None:
         raise FaultError("a duration such as 60m, 90s or 1h30m")
-    d, h, m, s, ms = (float(part or 0) for part in match.groups())
-    length = timedelta(days=d, hours=h, minutes=m, seconds=s, milliseconds=ms)
-    if not timedelta() < length <= timedelta(days=60):
+    if not timedelta() < length <= _LONGEST:
         raise FaultError("a duration above 0 and up to 60d")
     return length
+
+
+def _length(value: Any) -> timedelta | None:
+    """None for what is no duration; one beyond all bounds is a little longer than any may be."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
+    if match is None or len(value) > 32:
+        return None
+    d, h, m, s, ms = (float(part or 0) for part in match.groups())
+    try:
+        return timedelta(days=d, hours=h, minutes=m, seconds=s, milliseconds=ms)
+    except OverflowError:
+        return 2 * _LONGEST
 
 
 def written(length: timedelta) -> str:
@@ -172,8 +183,8 @@ def duration_or_zero(value: Any) -> timedelta:
 
 def duration_within(low: timedelta, high: timedelta) -> Reader:
     def read(value: Any) -> timedelta:
-        length = duration(value)
-        if not low <= length <= high:
+        length = _length(value)
+        if length is None or not low <= length <= high:
             raise FaultError(f"a duration from {written(low)} to {written(high)}")
         return length
 
@@ -191,6 +202,24 @@ def number(low: float, high: float, what: str) -> Reader:
         if not low <= number <= high:
             raise FaultError(what)
         return number
+
+    return read
+
+
+def cores(high: float) -> Reader:
+    """CPU of a pod, of which whole cores are a slip of the pen: 10 is meant as 10m."""
+    what = f"CPU such as 10m or 0.01, up to {high:g}"
+    plain, slip = number(0, high, what), number(high, 1000, what)
+
+    def read(value: Any) -> float:
+        try:
+            return float(plain(value))
+        except FaultError as fault:
+            try:
+                meant = slip(value)
+            except FaultError:
+                raise fault from None
+            raise FaultError(f"{what} (did you mean {meant:g}m?)") from fault
 
     return read
 
