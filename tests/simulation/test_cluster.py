@@ -3,13 +3,14 @@
 from datetime import timedelta
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.simulation.towns import make_cluster, make_deployment, pass_minutes, run, sides, turn
 from webhook.core.model import Side, WorkloadKey
-from webhook.core.moves import Answer, Outcome
+from webhook.core.moves import Answer, Disruption, Outcome
 from webhook.errors import ClusterConflict, ClusterUnavailable
 from webhook.simulation.api import Api, Crash, Strike
 from webhook.simulation.cluster import Cluster
@@ -335,3 +336,19 @@ def test_a_move_that_finds_no_room_is_undone_and_the_workload_keeps_its_pods():
     assert [move.outcome for report in reports for move in report.finished] == [Outcome.NO_CAPACITY]
     assert sides(cluster, WEB) == [Side.REGULAR] * 2
     assert (cluster.deployments[WEB].replicas, cluster.deployments[WEB].available) == (2, 2)
+
+
+def test_what_a_run_books_is_held_against_what_was_there_when_it_looked():
+    """The whole pool may be reclaimed before it writes; a percent of nothing is no budget that it broke."""
+    cluster = make_cluster(make_deployment(replicas=3))
+    turn(cluster, WEB, Side.SPOT)
+    pass_minutes(cluster, 60)
+    gone = Disruption(cluster.now(), Side.REGULAR, str(WEB), first_pod(cluster).node_name)
+    cluster.begin_run()
+    for name in [name for name, node in cluster.nodes.items() if node.spot]:
+        cluster.remove_node(name)
+    book = cluster.book
+    control = msgspec.structs.replace(book.control, disruptions=(*book.control.disruptions, gone))
+    cluster.write_book(msgspec.structs.replace(book, control=control))
+    cluster.end_run()
+    assert cluster.record.booked[-1].wholes.cluster == 3

@@ -27,15 +27,15 @@ def availability(found: DeploymentState, nodes: Nodes, told: list[Availability],
         told.append(Availability(at, *counts))
 
 
-def bookings(before: Control, after: Control, wholes_of: Callable[[Side], Wholes]) -> list[Booked]:
-    """What a write of the book adds to its disruptions."""
+def bookings(before: Control, after: Control, wholes_of: Callable[[], Mapping[Side, Wholes]]) -> list[Booked]:
+    """What a write of the book adds to its disruptions, with what percents were of."""
     if after.disruptions is before.disruptions:
         return []
     known = set(before.disruptions)
     fresh = [one for one in after.disruptions if one not in known]
     if not fresh:
         return []
-    wholes = {side: wholes_of(side) for side in {one.to for one in fresh}}
+    wholes = wholes_of()
     return [Booked(one, wholes[one.to]) for one in fresh]
 
 

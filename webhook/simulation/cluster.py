@@ -24,6 +24,7 @@ import msgspec
 
 from webhook.core import inventory
 from webhook.core.book import Book, Control
+from webhook.core.budget import Wholes
 from webhook.core.census import Census, PodFact
 from webhook.core.constraints import Constraints
 from webhook.core.inventory import History, Seen
@@ -79,6 +80,7 @@ class Cluster(Timeline):
         self._nodes_known: Known = {}
         self._landscapes = Past(Landscape((), policy, self._nodes_known), reach_seconds=lags.sync[1])
         self._seen: dict[WorkloadKey, Seen] = {}
+        self._looked: dict[Side, Wholes] | None = None
         self.waiting: dict[str, PodState] = {}  # pods without a node, by UID
 
     # --- what an operator, a cloud or a tenant does
@@ -167,6 +169,20 @@ class Cluster(Timeline):
         scene = Scene(census, inventory.build(census, self.book, self.policy))
         return World(scene=scene, control=self.book.control, now=self.now())
 
+    def begin_run(self) -> None:
+        """A run looks: whatever it books until it ends, percents of budgets are of what was there then.
+
+        A whole pool may be reclaimed between its look and its write, and a percent of nothing is no budget that it broke.
+        """
+        self._looked = self._wholes()
+
+    def end_run(self) -> None:
+        """What is booked from now on, nobody looked for."""
+        self._looked = None
+
+    def _wholes(self) -> dict[Side, Wholes]:
+        return {side: accounts.wholes(self.deployments, self.nodes, side) for side in Side}
+
     # --- the book
 
     @property
@@ -182,9 +198,7 @@ class Cluster(Timeline):
     def write_book(self, book: Book) -> None:
         """Write it, whoever does; sync follows after its lag."""
         before = self.book.control
-        self.record.booked += accounts.bookings(
-            before, book.control, partial(accounts.wholes, self.deployments, self.nodes)
-        )
+        self.record.booked += accounts.bookings(before, book.control, lambda: self._looked or self._wholes())
         self._books.note(self._seconds, book)
         self.book_version += 1
         ended = () if before.moves is book.control.moves else before.surging.keys() - book.control.surging.keys()

@@ -140,6 +140,7 @@ class _Play:
         story, cluster = self._story, self._cluster
         story.runs[level] += 1
         api = Api(cluster, trouble=self._troubles.of_run(at) if at < story.minutes else calm)
+        cluster.begin_run()
         world = self._world(level)
         if level is Level.PLAN:
             self._sleep.before()
@@ -154,6 +155,7 @@ class _Play:
         else:
             self._note(report, level)
             self._sleep.after(report, world.at(cluster.book.control, cluster.now()), level)
+        cluster.end_run()
         story.weather["failed call"] += api.struck
 
     def _world(self, level: Level) -> World:
