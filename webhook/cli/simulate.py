@@ -16,13 +16,12 @@ from webhook.cli.common import (
     TROUBLE,
     Progress,
     config_option,
-    json_option,
     output_option,
     print_structured,
     read_configuration,
     rows,
-    write_json,
 )
+from webhook.cli.json_file import json_option, write_json
 from webhook.core import rules
 from webhook.core.policy import Policy
 from webhook.errors import InputError, WrongInputError

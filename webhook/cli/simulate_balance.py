@@ -14,13 +14,12 @@ from webhook.cli.common import (
     STRUCTURED,
     Progress,
     config_option,
-    json_option,
     output_option,
     print_structured,
     read_configuration,
     rows,
-    write_json,
 )
+from webhook.cli.json_file import json_option, write_json
 from webhook.simulation.balance import POLICIES, Cell, Result, Summary, simulate, summed_up
 from webhook.simulation.balance_world import Setting
 
