@@ -63,7 +63,7 @@ def test_what_was_played_is_printed_also_where_its_file_cannot_be_written_in_the
 def test_a_file_keeps_what_it_holds_until_there_is_a_result(cli, tmp_path):
     file = tmp_path / "old.json"
     file.write_text("old")
-    assert cli("simulate", *SMALL, "--json", str(file), "--config", str(tmp_path / "none.yaml")).code == 3
+    assert cli("simulate", *SMALL, "--json", str(file), "--config", str(tmp_path / "none.yaml")).code == 2
     assert file.read_text() == "old"
 
 
