@@ -81,7 +81,7 @@ def test_where_wide_has_nothing_more_to_tell_it_is_the_table(cli, words):
 
 
 def test_the_list_of_commands_is_the_list_of_modules(cli):
-    helpers = {"__init__", "root", "common", "render", "burst", "podfile", "simulate_balance"}
+    helpers = {"__init__", "root", "common", "render", "burst", "podfile", "json_file", "simulate_balance"}
     modules = {file.stem for file in (ROOT / "webhook" / "cli").glob("*.py")} - helpers
     assert modules == {name.replace("-", "_") for name in COMMANDS}
     assert all(name in cli("--help").out for name in COMMANDS)

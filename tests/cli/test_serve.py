@@ -8,7 +8,7 @@ import pytest
 def test_a_snapshot_of_serve_that_is_not_there_is_not_waited_for(cli, monkeypatch, tmp_path, typo):
     monkeypatch.setattr("webhook.worker.serve", lambda _settings: pytest.fail("it waits for what nobody writes"))
     outcome = cli("serve", "--snapshot", typo, "--bind", "127.0.0.1:0", "--tls-dir", str(tmp_path))
-    assert outcome.code == 2
+    assert outcome.code == 3
     assert f"{typo} is not there" in outcome.err
     assert "`spot-balancer sync --snapshot-dir" in outcome.err
     assert "`spot-balancer snapshot --output-file" in outcome.err
