@@ -229,16 +229,3 @@ def remove(town: Town, *names: str, namespace: str = SHOP) -> None:
         town.plane.delete("Deployment", name, namespace=namespace)
     chosen = f"app in ({','.join(names)})"
     wait_for(lambda: not town.plane.pods(namespace, chosen), 60, f"{names} to be gone", every_s=0.3)
-
-
-def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    """Spearman's, with shared ranks among equals; -1 where one falls as the other rises."""
-    a, b = _ranks(one), _ranks(other)
-    mean = (len(a) - 1) / 2
-    spread_a, spread_b = (sum((rank - mean) ** 2 for rank in ranks) for ranks in (a, b))
-    return sum((x - mean) * (y - mean) for x, y in zip(a, b, strict=True)) / (spread_a * spread_b) ** 0.5
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    ordered = sorted(values)
-    return [ordered.index(value) + (ordered.count(value) - 1) / 2 for value in values]

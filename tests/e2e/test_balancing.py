@@ -1,5 +1,7 @@
 """New pods land where the load really is low, by the real scheduler asking our real extender; and without it, they land."""
 
+from statistics import correlation
+
 import pytest
 
 from tests.e2e import balancing
@@ -25,8 +27,8 @@ def test_a_burst_goes_where_the_load_is_low_and_not_where_requests_are(town: Tow
         print(f"\n40 pods on nodes that use {LOADS}\n  with us {ours}\n  without {stock}")
     assert answers.keys() == {"scored"}
     assert answers["scored"] >= 40
-    order = sorted(LOADS)
-    assert balancing.rank_correlation([LOADS[n] for n in order], [ours[n] for n in order]) <= -0.9
+    # Not by rank: of two nodes that end equally full either may get a pod more.
+    assert correlation([LOADS[node] for node in LOADS], [ours[node] for node in LOADS]) <= -0.9
     assert ours[BUSIEST] == min(ours.values())
     assert stock[BUSIEST] > 2 * ours[BUSIEST], "without us it gets as many as the others"
     balancing.remove(town, "with-us")

@@ -96,12 +96,12 @@ def test_a_node_is_told_with_mean_deviation_and_the_part_of_each_namespace(contr
 def test_an_owner_is_told_by_its_pods_and_a_namespace_by_its_requests(control_plane, sources):
     def settled():
         found = taken(control_plane, sources["label"])
-        use = found.workloads[CHECKOUT].use
-        return found if use and use.pods == 2 and abs(use.cpu_cores - 0.5) < 0.05 else None
+        use, ratio = found.workloads[CHECKOUT].use, found.namespaces["shop"].use_ratio
+        is_settled = use and use.pods == 2 and abs(use.cpu_cores - 0.5) < 0.05
+        return found if is_settled and ratio.cpu == pytest.approx(0.75, rel=0.1) else None
 
-    found = wait_for(settled, 90, "the owner's use to settle")
+    found = wait_for(settled, 90, "the owner's use, and its namespace's, to settle")
     assert found.workloads[CHECKOUT].use.memory_bytes == pytest.approx(1e8, rel=0.01)
-    assert found.namespaces["shop"].use_ratio.cpu == pytest.approx(0.75, rel=0.1)
     assert found.nodes["regular-1"].capacity_type is CapacityType.REGULAR
 
 
