@@ -12,6 +12,21 @@ from webhook.cli.root import run
 ROOT = Path(__file__).parents[2]
 
 
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: here
+clusters: [{{name: here, cluster: {{server: "{url}"}}}}]
+contexts: [{{name: here, context: {{cluster: here, user: me, namespace: {namespace}}}}}]
+users: [{{name: me, user: {{token: made-up}}}}]
+"""
+
+
+def kubeconfig(url: str, *, namespace: str = "steering") -> str:
+    """One that leads to ``url``; the context's namespace is as named."""
+    return KUBECONFIG.format(url=url, namespace=namespace)
+
+
 class Outcome:
     """Exit code and what was printed where."""
 

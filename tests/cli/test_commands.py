@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import builders
-from tests.cli.conftest import ROOT
+from tests.cli.conftest import ROOT, kubeconfig
 from tests.parts.processes import reserve_port
 from webhook import __version__
 from webhook.cli import root
@@ -30,21 +30,13 @@ from webhook.wire.snapshot import encode_document
 
 DEMO = "examples/demo.snapshot.json"
 CONFIG = "examples/config.yaml"
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: here
-clusters: [{{name: here, cluster: {{server: "https://127.0.0.1:{port}"}}}}]
-contexts: [{{name: here, context: {{cluster: here, user: me, namespace: home}}}}]
-users: [{{name: me, user: {{token: made-up}}}}]
-"""
 
 
 @pytest.fixture
 def closed_cluster(tmp_path):
     """A kubeconfig whose API server nobody answers for."""
     file = tmp_path / "kubeconfig"
-    file.write_text(KUBECONFIG.format(port=reserve_port()))
+    file.write_text(kubeconfig(f"https://127.0.0.1:{reserve_port()}", namespace="home"))
     return str(file)
 
 

@@ -19,6 +19,7 @@ from tests.builders import (
     make_verdict,
     make_workload,
 )
+from tests.cli.conftest import kubeconfig
 from tests.fake_book import FakeBook
 from tests.parts.processes import reserve_port
 from webhook.adapters.kubeapi import Access, KubeApi
@@ -361,16 +362,6 @@ def test_a_conflict_is_tried_again_and_one_without_end_is_told(cli, book, name):
     assert outcome.err == "error: somebody else wrote the book at each attempt; try again\n"
 
 
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: here
-clusters: [{{name: here, cluster: {{server: "{url}"}}}}]
-contexts: [{{name: here, context: {{cluster: here, user: me, namespace: steering}}}}]
-users: [{{name: me, user: {{token: made-up}}}}]
-"""
-
-
 @pytest.fixture
 def cluster(tmp_path):
     """A cluster with a book, and the flags that lead to it."""
@@ -379,7 +370,7 @@ def cluster(tmp_path):
         Book(), Book(control=CONTROL, verdicts={str(WEB): GIVEN_UP})
     )
     file = tmp_path / "kubeconfig"
-    file.write_text(KUBECONFIG.format(url=server.url))
+    file.write_text(kubeconfig(server.url))
     yield server, ["--kubeconfig", str(file)]
     server.stop()
 
@@ -425,7 +416,7 @@ def test_status_of_a_cluster_that_it_may_not_read_is_told(cli, cluster, collecti
 @pytest.mark.parametrize("name", ["status", "history", "retry"])
 def test_a_cluster_that_does_not_answer_is_told_in_a_sentence(cli, tmp_path, name):
     file = tmp_path / "kubeconfig"
-    file.write_text(KUBECONFIG.format(url=f"http://127.0.0.1:{reserve_port()}"))
+    file.write_text(kubeconfig(f"http://127.0.0.1:{reserve_port()}"))
     outcome = cli(*WORDS[name], "--kubeconfig", str(file))
     assert outcome.code == 3
     assert outcome.err.removeprefix(NOTE).startswith("error: ")

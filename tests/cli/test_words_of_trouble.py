@@ -5,24 +5,17 @@ import re
 import pytest
 
 from tests.adapters.fake_apiserver import NODES, FakeApiServer, Fault
+from tests.cli.conftest import kubeconfig
 from tests.parts.processes import reserve_port
 from webhook.cli import demo
 
 DEMO = "examples/demo.snapshot.json"
 LIBRARIES = re.compile(r"HTTPS?Connection|\w+Error:|<unicode string>|recursion|Input data|Errno|Service host")
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: here
-clusters: [{{name: here, cluster: {{server: "{url}"}}}}]
-contexts: [{{name: here, context: {{cluster: here, user: me, namespace: steering}}}}]
-users: [{{name: me, user: {{token: made-up}}}}]
-"""
 
 
 def leading_to(url, tmp_path):
     file = tmp_path / "kubeconfig"
-    file.write_text(KUBECONFIG.format(url=url))
+    file.write_text(kubeconfig(url))
     return ["--kubeconfig", str(file)]
 
 

@@ -8,6 +8,12 @@ from webhook.errors import ConfigurationError
 pytestmark = pytest.mark.fault(67)
 
 
+def faults_of(text):
+    with pytest.raises(ConfigurationError) as caught:
+        load(text, source="config.yaml")
+    return "\n".join(caught.value.faults)
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -56,9 +62,7 @@ pytestmark = pytest.mark.fault(67)
     ],
 )
 def test_a_fault_says_what_stands_there_as_the_file_would(text, fault):
-    with pytest.raises(ConfigurationError) as caught:
-        load(text, source="config.yaml")
-    assert fault in "\n".join(caught.value.faults)
+    assert fault in faults_of(text)
 
 
 @pytest.mark.parametrize("said", ["0.9", "90%", "'90%'", "900m"])
@@ -114,9 +118,7 @@ def test_of_coverage_a_percent_is_meant_as_well():
     ],
 )
 def test_a_word_that_can_match_nothing_is_a_fault_and_protects_nobody_in_silence(text, fault):
-    with pytest.raises(ConfigurationError) as caught:
-        load(text, source="config.yaml")
-    assert fault in "\n".join(caught.value.faults)
+    assert fault in faults_of(text)
 
 
 def test_names_and_kinds_that_can_be_are_taken():

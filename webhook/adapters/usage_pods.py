@@ -68,7 +68,7 @@ class Answered:
         return Told(len(answer.rows), answer.dropped)
 
     def pods(self) -> tuple[PodUsage, ...]:
-        """Every pod that any answer tells of, by namespace and name. A query that was not asked told of none."""
+        """Every pod that any answer tells of, by namespace and name. All queries but ``AHEAD`` must have been asked."""
         peaks, recents = self._pods["cpuPeak"], self._pods["cpuRecent"]
         received_peaks, received_recents = self._pods["receivedPeak"], self._pods["receivedRecent"]
         containers = {pod: frozenset(own) for pod, own in self._containers["containers"].items()}

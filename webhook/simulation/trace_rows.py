@@ -8,6 +8,7 @@ from datetime import datetime
 from math import isfinite
 from typing import BinaryIO, NamedTuple
 
+from webhook.configuration.words import NAME as NAMESPACE
 from webhook.core.model import WorkloadKey
 from webhook.errors import ConfigurationError, InputError
 
@@ -19,7 +20,6 @@ _SHOWN = 40
 _CORES, _BYTES, _RATE = "cores, such as 0.25", "bytes, such as 52428800", "bytes a second, such as 1500"
 _UNIX = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _TOO_LARGE = re.compile(r"\d{13,}(\.\d*)?", re.ASCII)
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 _DEPLOYMENT = frozenset({"deploy", "deployment", "deployments"})
 _OTHER_MARKS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -151,7 +151,7 @@ def _amount(column: str, said: Mapping[str, str], most: float, unit: str) -> flo
 def key(said: str) -> WorkloadKey:
     """The owner meant, its kind as kubectl takes it. Raises Doubt for whatever is no Deployment."""
     namespace, kind, name, *rest = [*said.split("/"), "", ""]
-    if len(rest) != 2 or not kind or not (_NAMESPACE.fullmatch(namespace) and _NAME.fullmatch(name)):
+    if len(rest) != 2 or not kind or not (NAMESPACE.fullmatch(namespace) and _NAME.fullmatch(name)):
         raise Doubt(f"owner: {_shown(said)} is not <namespace>/Deployment/<name>, as in shop/Deployment/web")
     if kind.lower() not in _DEPLOYMENT:
         raise Doubt(f"owner: {_shown(said)} is a {kind[:_SHOWN]}; only Deployments are simulated, leave out the others")
