@@ -16,7 +16,7 @@ QUIET, NOISY = "10m", "50m"
 
 @pytest.fixture(scope="module")
 def town(make_town) -> Town:
-    town = balancing.balanced_town(make_town, LOADS, residents=settle)
+    town = balancing.balanced_town(make_town, LOADS, residents=settle, balance=balancing.NO_HABITS)
     balancing.await_loads(town, dict.fromkeys(QUIET_NODES, 3.2), near=0.3)
     balancing.await_ratio(town, "noisy", 10)
     return town

@@ -28,7 +28,7 @@ UNSPREAD: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def town(make_town) -> Town:
     """Five pods of `meek` on each roomy node, which request five cores and use half a one; with `greedy` the reverse."""
-    town = balancing.balanced_town(make_town, LOADS, residents=settle)
+    town = balancing.balanced_town(make_town, LOADS, residents=settle, balance=balancing.NO_HABITS)
     balancing.await_loads(town, dict.fromkeys(ROOMY, 0.7) | dict.fromkeys(BUSY, 5.2), near=0.5)
     for name, cores in USES.items():
         balancing.await_use(town, name, cores)
