@@ -125,7 +125,7 @@ async def _read(receive: Receive, *, declared: int, limit: int) -> bytes | Reply
     connection is closed, and it may see a reset instead.
     """
     if declared > limit + _DRAINED_BYTES:
-        return refusal(413)
+        return refusal(413, closes=True)
     # Not a list: a chunk of one byte would cost fifty in it.
     body, size = bytearray(), 0
     while True:
@@ -137,7 +137,7 @@ async def _read(receive: Receive, *, declared: int, limit: int) -> bytes | Reply
         if size <= limit:
             body += chunk
         elif size > limit + _DRAINED_BYTES:
-            return refusal(413)
+            return refusal(413, closes=True)
         else:
             body.clear()
         if not message.get("more_body"):

@@ -179,6 +179,10 @@ def test_nothing_but_the_pair_differs_between_two_renderings():
         ({"config": {"mode": "observe"}}, "config"),
         ({"webhook": {"failurePolicy": "Fail"}}, "failurePolicy"),
         ({"webhook": {"timeoutSeconds": 30}}, "timeoutSeconds"),
+        *(
+            ({"webhook": {"excludedNamespaces": [name]}}, "excludedNamespaces")
+            for name in ("", "Shop", "a.b", "kube-*")
+        ),
         ({"secondScheduler": {"weight": 13}}, "weight"),
         (
             {"secondScheduler": {"enabled": True, "name": "default-scheduler"}},

@@ -183,8 +183,9 @@ def test_an_owner_that_is_no_deployment_is_refused(owner):
     assert "owner: " in refused(line(0, owner=owner))
 
 
-def test_a_pod_without_a_proper_name_is_refused():
-    assert "is no name of a pod" in refused(line(0, pod="../etc"))
+@pytest.mark.parametrize("pod", ["../etc", "web..1", "web.-1", "web-.1", "Web", "web-", "", "w" * 254])
+def test_a_pod_without_a_proper_name_is_refused(pod):
+    assert "is no name of a pod" in refused(line(0, pod=pod))
 
 
 def test_too_few_or_too_many_fields_are_refused():

@@ -17,12 +17,18 @@ class Reply(NamedTuple):
     content_type: str = JSON
     allow: str = ""
     """The Allow header of a 405."""
+    closes: bool = False
+    """Whether the connection ends with it, as after a request that was not read to its end."""
 
     @property
     def headers(self) -> list[tuple[str, str]]:
         """What goes before the body."""
         headers = [("Content-Type", self.content_type), ("Content-Length", str(len(self.body)))]
-        return [*headers, ("Allow", self.allow)] if self.allow else headers
+        if self.allow:
+            headers.append(("Allow", self.allow))
+        if self.closes:
+            headers.append(("Connection", "close"))
+        return headers
 
 
 Handler = Callable[[bytes], Reply]
@@ -74,6 +80,6 @@ def error_body(message: str) -> bytes:
 _BODIES = {status: error_body(reason) for status, reason in _REASONS.items()}
 
 
-def refusal(status: int, *, allow: str = "") -> Reply:
+def refusal(status: int, *, allow: str = "", closes: bool = False) -> Reply:
     """An error that tells nothing of the request: the same bytes for the same status."""
-    return Reply(status, _BODIES.get(status) or _BODIES[400], allow=allow)
+    return Reply(status, _BODIES.get(status) or _BODIES[400], allow=allow, closes=closes)

@@ -20,7 +20,7 @@ _SHOWN = 40
 _CORES, _BYTES, _RATE = "cores, such as 0.25", "bytes, such as 52428800", "bytes a second, such as 1500"
 _UNIX = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _TOO_LARGE = re.compile(r"\d{13,}(\.\d*)?", re.ASCII)
-_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+_NAME = re.compile(r"(?!.{254})[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
 _DEPLOYMENT = frozenset({"deploy", "deployment", "deployments"})
 _OTHER_MARKS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
