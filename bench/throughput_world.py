@@ -22,7 +22,7 @@ from webhook.core.model import (
     Workload,
     WorkloadKey,
 )
-from webhook.core.policy import Policy
+from webhook.core.policy import BalancePolicy, Policy
 from webhook.core.snapshot import Meta, Snapshot
 from webhook.wire.snapshot import encode_document
 
@@ -43,8 +43,8 @@ def waiting_pods(now: datetime) -> Iterator[world.Object]:
             yield pod
 
 
-def written_snapshot(path: Path, now: datetime) -> Path:
-    path.write_bytes(encode_document(snapshot(now)))
+def written_snapshot(path: Path, now: datetime, *, best: int | None = None) -> Path:
+    path.write_bytes(encode_document(snapshot(now, best=best)))
     return path
 
 
@@ -57,11 +57,11 @@ def written_loads(path: Path, now: datetime) -> Path:
     return path
 
 
-def snapshot(now: datetime) -> Snapshot:
-    """With every node's load, and the use of every workload's pods."""
+def snapshot(now: datetime, *, best: int | None = None) -> Snapshot:
+    """With every node's load, and the use of every workload's pods; ``best`` as `balance.best` has it."""
     chance = random.Random(SEED)
     return Snapshot(
-        Meta(captured_at=now, load_match_rate=1.0, policy=Policy(), source="benchmark"),
+        Meta(captured_at=now, load_match_rate=1.0, policy=Policy(balance=BalancePolicy(best=best)), source="benchmark"),
         nodes=[_node(number, chance, now) for number in range(NODES)],
         namespaces=[Namespace(name=f"team-{number:03d}") for number in range(world.NAMESPACES)],
         workloads=[_workload(number, chance) for number in range(DEPLOYMENTS)],

@@ -9,7 +9,7 @@ def figures(name, deviation, hot=10):
 
 
 def cell(**deviations):
-    told = {name: [figures(name, 12.0 + seed) for seed in (0, 1, 2)] for name in POLICIES}
+    told = {name: [figures(name, 12.0 + seed) for seed in (0, 1, 2)] for name in (*POLICIES, balance.FEWER)}
     for name, values in deviations.items():
         told[name] = [figures(name, value) for value in values]
     return balance.cell_row((40, 5, True, 0.5), told)
@@ -36,3 +36,9 @@ def test_goals_come_from_all_cells_and_missed_ones_are_counted():
     page = balance_tables.goals(told)
     assert "crane" in page.splitlines()[2]
     assert "**12.5 ± 0.6**" in balance_tables.deviation(told)
+
+
+def test_what_an_answer_of_the_best_alone_loses_is_told_beside_the_whole_one():
+    rows = [cell(**{OURS: (12.0, 13.0, 14.0), balance.FEWER: (12.5, 13.5, 14.5)})]
+    found = [row for row in balance.goals(rows) if row["peerName"] == balance.FEWER]
+    assert [(row["ours"], row["peer"], row["goal"]) for row in found] == [(13.0, 13.5, None), (10.0, 10.0, None)]

@@ -45,14 +45,23 @@ def test_sides_take_turns_in_being_first():
     assert ["".join(name for name, _ in throughput.turned(sides, n)) for n in range(3)] == ["abc", "bca", "cab"]
 
 
-def test_a_rate_is_of_what_was_placed_after_the_first_look(monkeypatch):
-    looks = iter([(0, 1.0), (10, 2.0), (load.PODS - 1, 3.0), (load.PODS, 12.0)])
+def test_a_rate_is_of_what_was_placed_between_the_first_look_and_the_last_before_the_end(monkeypatch):
+    looks = iter([(0, 1.0), (10, 2.0), (110, 3.0), (load.PODS - 1, 7.0), (load.PODS, 12.0)])
     monkeypatch.setattr(throughput, "EVERY_S", 0)
-    assert throughput.rate(lambda: next(looks)) == (load.PODS - 10) / 10
+    assert throughput.rate(lambda: next(looks)) == (load.PODS - 1 - 10) / 5
+
+
+@pytest.mark.parametrize("told", [[0], [0, 10], [0, 10, 10]])
+def test_no_rate_is_made_of_less_than_two_looks(monkeypatch, told):
+    looks = iter([(count, float(at)) for at, count in enumerate([*told, load.PODS])])
+    monkeypatch.setattr(throughput, "EVERY_S", 0)
+    # All at once between two looks, or between the last two of them.
+    with pytest.raises(RuntimeError, match="between two looks"):
+        throughput.rate(lambda: next(looks))
 
 
 @pytest.mark.parametrize(
-    ("ours", "least", "met"), [(100, 1.0, False), (101, 1.0, True), (70, 0.7, True), (69, 0.7, False)]
+    ("ours", "least", "met"), [(100, 1.0, False), (101, 1.0, True), (70, 0.7, True), (69, 0.7, False), (69, None, None)]
 )
 def test_goals_are_held_against_medians(ours, least, met):
     row = throughput.row("peer", [1, ours, 10_000], [50, 100, 10_000], least)
