@@ -45,6 +45,7 @@ def number(value: float | str | None) -> str:
     """Three significant digits; whole numbers and large ones in full, with separators."""
     if value is None or isinstance(value, str):
         return value or ""
-    if value == int(value) or abs(value) >= 1000:
+    # Three digits of 999.7 would be told as 1e+03.
+    if value == int(value) or abs(value) >= 999.5:
         return f"{round(value):,}"
     return f"{value:.3g}"

@@ -27,7 +27,16 @@ def test_a_table_is_aligned_and_says_what_was_not_met():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.12345, "0.123"), (30000, "30,000"), (12.0, "12"), (1234.5, "1,234"), (None, ""), ("5 s", "5 s")],
+    [
+        (0.12345, "0.123"),
+        (30000, "30,000"),
+        (12.0, "12"),
+        (1234.5, "1,234"),
+        (999.7, "1,000"),
+        (999.4, "999"),
+        (None, ""),
+        ("5 s", "5 s"),
+    ],
 )
 def test_numbers_keep_three_digits_and_large_ones_their_separators(value, text):
     assert rows.number(value) == text

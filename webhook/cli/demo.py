@@ -273,7 +273,8 @@ class Page:
         self.say(f"  {program} explain {names[-1]} --snapshot {file} -o wide")
         if snapshot.census is not None:
             self.say(f"  {program} plan --snapshot {file}")
-        self.say(f"  {program} score {names[0]} --snapshot {file}")
+        # The active one, whose regular nodes load tells apart.
+        self.say(f"  {program} score {names[len(names) // 2]} --snapshot {file}")
         self.say(f"  {program} serve --snapshot {file} --bind 127.0.0.1:8443")
 
     def _table(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

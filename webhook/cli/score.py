@@ -93,7 +93,7 @@ def _read_pod(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 @click.command(
     "score",
-    epilog="Example: spot-balancer score shop/deployment/nginx-demo --snapshot examples/demo.snapshot.json -o wide",
+    epilog="Example: spot-balancer score shop/deployment/checkout --snapshot examples/demo.snapshot.json -o wide",
 )
 @click.argument("pod", metavar="NAMESPACE/POD|NAMESPACE/KIND/NAME|FILE", callback=_read_pod)
 @click.option("--nodes", "only", help="Score these alone, by name with commas between. [default: all that take pods]")
@@ -315,8 +315,8 @@ def _cells(one: NodeScore, *, wide: bool) -> tuple[str, ...]:
     )
     if not wide:
         return cells
-    age = "-" if one.age_seconds is None else f"{one.age_seconds:.0f}s"
-    habit = "-" if one.cpu is None or one.memory is None else f"{one.cpu.habit:+.0%}/{one.memory.habit:+.0%}"
+    age = "-" if one.age_seconds is None else f"{one.age_seconds:z.0f}s"
+    habit = "-" if one.cpu is None or one.memory is None else f"{one.cpu.habit:+z.0%}/{one.memory.habit:+z.0%}"
     return (*cells, habit, age, one.source or "-")
 
 
