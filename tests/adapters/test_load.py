@@ -99,6 +99,38 @@ def test_no_series_is_no_rate_and_series_that_lead_nowhere_are_zero():
     assert nodes_of(answers(**(EXPORTER | {"nodes": Vector((), 0)}))).match_rate == 1.0
 
 
+def test_a_label_that_names_no_known_node_leads_nowhere_and_an_address_still_does():
+    named = {"node": "host-of-n1.example"}
+    series = [name for name in answers() if name.startswith("root")] + ["cadvisorTime"]
+    astray = dict.fromkeys(series, one(named, AT))
+    assert (nodes_of(answers(**astray)).nodes, nodes_of(answers(**astray)).match_rate) == ((), 0.0)
+    addressed = dict.fromkeys(series, one(named | BY_ADDRESS, AT))
+    assert [sample.node for sample in nodes_of(answers(**addressed)).nodes] == ["n1"]
+
+
+NODES_THERE = Vector(tuple(Row({"node": f"n{i}", "internal_ip": f"10.0.0.{i}"}, 1.0) for i in range(4)), 0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "left_in_time", "rate"),
+    [
+        ([{"node": f"n{i}"} for i in range(6)], 6, 1.0),
+        ([{"node": f"n{i}"} for i in range(9)], 9, 4 / 9),
+        ([{"instance": f"10.0.0.{i}:9100"} for i in range(6)], 4, 1.0),
+        ([{"instance": f"10.0.0.{i}:9100"} for i in range(6)], 5, 0.8),
+        ([{"instance": f"10.0.0.{i}:9100"} for i in range(6)], 6, 4 / 6),
+    ],
+    ids=["just come", "names of something else", "both gone", "one gone", "not of this cluster"],
+)
+def test_nodes_that_come_and_go_are_no_join_that_fails(labels, left_in_time, rate):
+    series = Vector(tuple(Row(one, 1.0) for one in labels), 0)
+    told = dict.fromkeys(("rootCpu", "rootCpuSpread", "rootMemory", "rootMemorySpread"), series)
+    newest = Vector(tuple(Row(one, AT) for one in labels[:left_in_time]), 0)
+    found = nodes_of(answers(nodes=NODES_THERE, cadvisorTime=newest, **told))
+    assert [sample.node for sample in found.nodes] == ["n0", "n1", "n2", "n3"]
+    assert found.match_rate == pytest.approx(rate)
+
+
 def test_of_two_series_of_one_node_the_larger_counts():
     twice = Vector((Row(BY_NODE, 2.0), Row({"instance": "n1"}, 3.0)), 0)
     (sample,) = nodes_of(answers(rootCpu=twice)).nodes

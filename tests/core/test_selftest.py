@@ -223,6 +223,8 @@ def test_the_clusters_label_of_the_configuration_is_asked_for():
         ({"instance": "10.0.0.1:9100"}, "n1", Join.ADDRESS),
         ({"instance": "[fd00::1]:9100"}, "n2", Join.ADDRESS),
         ({"instance": "n2"}, "n2", Join.NAME),
+        ({"node": "gone", "instance": "10.0.0.1:9100"}, "n1", Join.ADDRESS),
+        ({"node": "gone", "instance": "10.0.0.9:9100"}, "", Join.STRAY),
         ({"instance": "10.0.0.9:9100"}, "", Join.NONE),
         ({"instance": ""}, "", Join.NONE),
         ({}, "", Join.NONE),

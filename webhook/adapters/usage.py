@@ -13,7 +13,7 @@ from webhook.adapters.prometheus_http import Transport
 from webhook.adapters.prometheus_settings import PrometheusSettings
 from webhook.adapters.usage_pods import ABOUT_PODS, Answered, Told, instant, untold_steps
 from webhook.adapters.usage_signals import of_workloads, with_signals
-from webhook.core.nodejoin import KnownNodes, known_nodes, match_rate, node_of
+from webhook.core.nodejoin import KnownNodes, counted, joins, known_nodes, match_rate, node_of
 from webhook.core.policy import IdlePolicy, Policy
 from webhook.core.rules import every_signal
 from webhook.core.selftest import Answers, Asked, SelfTest
@@ -233,8 +233,8 @@ def nodes_of(answers: Mapping[str, Vector], *, begins: datetime | None = None) -
             continue
         figures = [_by_node(answers[f"{prefix}{figure}"], known) for figure in _FIGURES]
         times, since = _by_node(answers[time], known), _by_node(answers[f"{prefix}Since"], known, min)
-        series = len(answers[f"{prefix}Cpu"].rows)
-        counts.append((series, series - figures[0].pop("", (0, 0.0))[0]))
+        series, newest = joins(answers[f"{prefix}Cpu"].rows, known), joins(answers[time].rows, known)
+        counts.append(counted(series, newest))
         for node in set(times).intersection(*figures) - samples.keys():
             sampled_at = instant(times[node][1])
             if node and sampled_at:

@@ -3,6 +3,7 @@
 And how far that is to be trusted: a join that fails often may as well lead astray.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
@@ -17,6 +18,8 @@ class Join(StrEnum):
     LABEL = "label"
     ADDRESS = "address"
     NAME = "name"
+    STRAY = "stray"
+    """Its label names no node that is known, nor does anything else lead to one."""
     NONE = "none"
 
 
@@ -34,15 +37,36 @@ def known_nodes(rows: Collection[tuple[Mapping[str, str], float]]) -> KnownNodes
 
 
 def node_of(labels: Mapping[str, str], known: KnownNodes) -> tuple[str, Join]:
-    """The node's name, empty for none, and how it was found."""
-    if node := labels.get("node"):
-        return node, Join.LABEL
+    """The node's name, empty for none, and how it was found. Where no node is known, a label is taken at its word."""
+    if (label := labels.get("node")) and (label in known.names or not known.names):
+        return label, Join.LABEL
     instance = labels.get("instance", "")
     host = instance.rpartition(":")[0].strip("[]") or instance
     if node := known.addresses.get(host):
         return node, Join.ADDRESS
     # Scraped through the API server's proxy, a kubelet's instance is its node's bare name.
-    return (host, Join.NAME) if host in known.names else ("", Join.NONE)
+    if host in known.names:
+        return host, Join.NAME
+    return "", Join.STRAY if label else Join.NONE
+
+
+def joins(rows: Iterable[tuple[Mapping[str, str], float]], known: KnownNodes) -> Counter[Join]:
+    """How many series were led to a node in which way."""
+    return Counter(node_of(labels, known)[1] for labels, _ in rows)
+
+
+def counted(series: Counter[Join], newest: Counter[Join]) -> tuple[int, int]:
+    """(series, joined) of one source for ``match_rate``; ``newest`` is of the samples that there are at this moment.
+
+    Nodes come and go, and none of that is a join that fails: a rate tells of a node that is gone for its whole window,
+    which its newest sample does not, and a label may name a node before kube-state-metrics does, or after. More such
+    labels than known ones are names of something else.
+    """
+    joined = series.total() - series[Join.NONE] - series[Join.STRAY]
+    if not joined:
+        return series.total(), 0
+    strays = series[Join.STRAY] if series[Join.STRAY] > joined else 0
+    return joined + min(series[Join.NONE], newest[Join.NONE]) + strays, joined
 
 
 def match_rate(sources: Iterable[tuple[int, int]]) -> float | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from webhook.core.nodejoin import Join, KnownNodes, known_nodes, match_rate, node_of, why_blind
+from webhook.core.nodejoin import Join, KnownNodes, counted, joins, known_nodes, match_rate, why_blind
 from webhook.core.selftest import (
     CLUSTER_LABELS,
     REPLICA_LABELS,
@@ -367,8 +367,15 @@ def _node_sources(answers: Answers) -> tuple[NodeSource, ...]:
 
 
 def _node_source(name: str, rows: Rows, known: KnownNodes) -> NodeSource:
-    by = Counter(node_of(labels, known)[1].value for labels, _ in rows)
-    return NodeSource(source=name, series=len(rows), joined=len(rows) - by[Join.NONE], by=dict(by))
+    by = joins(rows, known)
+    lost = by[Join.NONE] + by[Join.STRAY]
+    return NodeSource(source=name, series=len(rows), joined=len(rows) - lost, by={how.value: n for how, n in by.items()})
+
+
+def _counted(source: NodeSource) -> tuple[int, int]:
+    """As sync counts them; the probes tell of this moment alone."""
+    by = Counter({Join(how): n for how, n in source.by.items()})
+    return counted(by, by)
 
 
 def _nodes(view: _View) -> Iterator[Finding]:
@@ -394,7 +401,7 @@ def _nodes(view: _View) -> Iterator[Finding]:
             "node load is the sum of pods: what runs outside of them is not seen",
             'install node-exporter, or keep the series with id="/" of cAdvisor',
         )
-    blind = why_blind(match_rate((source.series, source.joined) for source in view.sources))
+    blind = why_blind(match_rate(_counted(source) for source in view.sources))
     for source in (exporter, roots):
         if source.joined < _GOOD_SHARE * source.series:
             told = f"{source.series - source.joined} of {source.series} series of {source.source} lead to no node"
