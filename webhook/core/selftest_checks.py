@@ -369,7 +369,9 @@ def _node_sources(answers: Answers) -> tuple[NodeSource, ...]:
 def _node_source(name: str, rows: Rows, known: KnownNodes) -> NodeSource:
     by = joins(rows, known)
     lost = by[Join.NONE] + by[Join.STRAY]
-    return NodeSource(source=name, series=len(rows), joined=len(rows) - lost, by={how.value: n for how, n in by.items()})
+    return NodeSource(
+        source=name, series=len(rows), joined=len(rows) - lost, by={how.value: n for how, n in by.items()}
+    )
 
 
 def _counted(source: NodeSource) -> tuple[int, int]:
