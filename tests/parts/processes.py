@@ -18,6 +18,8 @@ from typing import TypeVar
 T = TypeVar("T")
 _LEASH = str(Path(__file__).with_name("leash.py"))
 _reserved: dict[int, int] = {}
+_PATIENCE = 2.0
+"""On a machine that others share, everything may take twice as long; who waits for what comes waits no longer for it."""
 
 
 class NotReadyError(Exception):
@@ -25,8 +27,11 @@ class NotReadyError(Exception):
 
 
 def wait_for(condition: Callable[[], T | None], timeout_s: float, what: str, *, every_s: float = 0.05) -> T:
-    """The first truthy answer of the condition. Its exceptions count as "not yet"; the last one is told."""
-    deadline = time.monotonic() + timeout_s
+    """The first truthy answer of the condition. Its exceptions count as "not yet"; the last one is told.
+
+    ``timeout_s`` is what a machine of one's own needs at most; twice that is waited.
+    """
+    deadline = time.monotonic() + _PATIENCE * timeout_s
     while True:
         trouble: object = None
         try:
@@ -38,7 +43,7 @@ def wait_for(condition: Callable[[], T | None], timeout_s: float, what: str, *, 
             trouble = exc
         if time.monotonic() > deadline:
             detail = f": {type(trouble).__name__}: {trouble}" if trouble else ""
-            raise NotReadyError(f"waited {timeout_s:g} s in vain for {what}{detail}")
+            raise NotReadyError(f"waited {_PATIENCE * timeout_s:g} s in vain for {what}{detail}")
         time.sleep(every_s)
 
 
