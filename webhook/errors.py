@@ -13,6 +13,7 @@
     ├── UsageUnavailable        Prometheus gave nothing that may be believed
     ├── ClusterError            the API server refused or could not be reached
     │   ├── ClusterUnavailable  no answer, or one that says "later"
+    │   │   └── ClusterSilent   a watch that was opened, and told nothing for as long as it may
     │   ├── ClusterForbidden    a right is missing: the feature is off until it is granted
     │   ├── ClusterNotFound     the object is gone
     │   └── ClusterConflict     somebody else wrote first
@@ -94,6 +95,10 @@ class ClusterError(SpotBalancerError):
 
 class ClusterUnavailable(ClusterError):  # noqa: N818
     """No answer, a timeout, 429 or 5xx: try again after a pause."""
+
+
+class ClusterSilent(ClusterUnavailable):
+    """Nothing came on an open watch: its other end is gone, or nothing ever happens to what it is of."""
 
 
 class ClusterForbidden(ClusterError):  # noqa: N818

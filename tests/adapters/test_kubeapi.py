@@ -84,7 +84,7 @@ def test_an_answer_that_says_nothing_ends_by_its_timeout(server):
     server.silent = True
     with (
         api_of(server).stream(f"{NODES}?watch=1&resourceVersion=0", 0.2) as stream,
-        pytest.raises(errors.ClusterUnavailable),
+        pytest.raises(errors.ClusterSilent),
     ):
         list(stream)
 

@@ -142,6 +142,18 @@ def test_a_half_open_watch_is_given_up(server, reflect):
     assert reflector.store.listed
 
 
+@pytest.mark.fault(42)
+def test_a_kind_of_which_nothing_is_ever_told_is_no_trouble(server, reflect, caplog):
+    """An API server sends no bookmarks of a kind that it has seen no event of since it started, as of CronJobs where
+    there are none."""
+    server.silent = True
+    with caplog.at_level("WARNING"):
+        reflector = reflect(pace=Pace(jitter=lambda: 0.5, first_wait=30, silence=0.1))
+        wait_for(lambda: reflector.lists >= 2, 10, "a list anew after some silent watches, without a wait between them")
+    assert server.count(PODS, watch=True) >= 5
+    assert caplog.records == []
+
+
 def version(number: int, name: str = "n", kind: str = "MODIFIED") -> Event:
     fact = NodeFact(name=name, labels={"at": str(number)})
     return Event(kind=kind, entry=Entry(key=("", name), resource_version=str(number), fact=fact))

@@ -21,6 +21,7 @@ from webhook.errors import (
     ClusterError,
     ClusterForbidden,
     ClusterNotFound,
+    ClusterSilent,
     ClusterUnavailable,
     InputError,
 )
@@ -79,7 +80,7 @@ class KubeApi:
     def stream(self, path: str, read_timeout: float) -> "LineStream":
         """Open a GET whose answer comes line by line; silence longer than ``read_timeout`` seconds ends it.
 
-        Raises ClusterError, here and while it is read.
+        Raises ClusterError, here and while it is read; such silence is ClusterSilent.
         """
         return LineStream(self._send("GET", path, None, read_timeout=read_timeout), _bare(path))
 
@@ -153,6 +154,8 @@ class LineStream:
                 yield from (line for line in lines if line.strip())
                 if len(rest) > _LONGEST_LINE:
                     raise ClusterUnavailable(f"GET {self._what}: a line without end")
+        except urllib3.exceptions.ReadTimeoutError as exc:
+            raise ClusterSilent(f"GET {self._what}: {plain(exc)}") from exc
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
             raise ClusterUnavailable(f"GET {self._what}: {plain(exc)}") from exc
 

@@ -2,7 +2,7 @@
 
 The copy converges to what the API server has, whatever the watch does: duplicate, late and
 unknown events change nothing that is newer; a watch that drops is resumed where it ended; one
-that is silent for too long is taken for dead; 410 means that the server forgot, so all is listed
+that is silent for too long is opened anew; 410 means that the server forgot, so all is listed
 anew. Waits grow with each failure and are jittered, so that a fleet does not return in step.
 """
 
@@ -15,7 +15,7 @@ from typing import Protocol
 from urllib.parse import urlencode
 
 from webhook.adapters.kubeapi import KubeApi, LineStream
-from webhook.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnavailable
+from webhook.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterSilent, ClusterUnavailable
 from webhook.wire.kubernetes import Entry, Event, Page, Resource, decode_event, decode_page
 from webhook.wire.objects import Key
 
@@ -40,7 +40,7 @@ class Pace:
     watch_seconds: float = 240.0
     """The API server ends a watch after this long, up to twice that where it likes; we go on where it ended."""
     silence: float = 120.0
-    """Bookmarks come each minute; a watch without even these is a connection whose other end is gone."""
+    """Bookmarks come each minute; a watch without even these may be a connection whose other end is gone."""
     longest_retry_after: float = 300.0
 
     def wait(self, failures: int, asked: float | None) -> float:
@@ -176,13 +176,16 @@ class Reflector:
 
     def run(self) -> None:
         """List and watch until stopped. No answer of the server ends it."""
-        failures = 0
+        failures = silences = 0
         while not self._stop.is_set():
             asked: float | None = None
             try:
                 progress = self._turn()
-                failures = 0 if progress else failures + 1
+                failures, silences = (0, 0) if progress else (failures + 1, silences)
                 self._told = "" if progress else self._told
+            except ClusterSilent:
+                # Bookmarks are sent of no kind that the API server has seen no event of: no trouble, and no wait.
+                failures, silences = 0, silences + 1
             except ClusterForbidden as exc:
                 asked, failures = self._denied(exc), failures + 1
             except ClusterError as exc:
@@ -191,7 +194,7 @@ class Reflector:
                 # A thread that dies in silence would leave an ever older copy that looks alive.
                 log.exception("reflector failed", extra={"kind": self._resource.kind})
                 self._position, failures = "", failures + 1
-            if failures and failures % _LIST_AFTER == 0:
+            if (failures + silences) and (failures + silences) % _LIST_AFTER == 0:
                 # A server restored from a backup counts from lower versions, and never answers for ours again.
                 self._position = ""
             if self._sleep(self._pace.wait(failures, asked)):
