@@ -108,6 +108,12 @@ def test_a_label_that_names_no_known_node_leads_nowhere_and_an_address_still_doe
     assert [sample.node for sample in nodes_of(answers(**addressed)).nodes] == ["n1"]
 
 
+def test_an_address_that_is_given_again_brings_its_node_nothing_of_who_had_it_before():
+    both = Vector((Row(BY_NODE | BY_ADDRESS, 0.1), Row({"node": "gone"} | BY_ADDRESS, 7.5)), 0)
+    (sample,) = nodes_of(answers(rootCpu=both)).nodes
+    assert sample.cpu_cores == 0.1
+
+
 NODES_THERE = Vector(tuple(Row({"node": f"n{i}", "internal_ip": f"10.0.0.{i}"}, 1.0) for i in range(4)), 0)
 
 
@@ -116,11 +122,12 @@ NODES_THERE = Vector(tuple(Row({"node": f"n{i}", "internal_ip": f"10.0.0.{i}"}, 
     [
         ([{"node": f"n{i}"} for i in range(6)], 6, 1.0),
         ([{"node": f"n{i}"} for i in range(9)], 9, 4 / 9),
+        ([{"node": f"n{i}"} for i in range(9)], 4, 1.0),
         ([{"instance": f"10.0.0.{i}:9100"} for i in range(6)], 4, 1.0),
         ([{"instance": f"10.0.0.{i}:9100"} for i in range(6)], 5, 0.8),
         ([{"instance": f"10.0.0.{i}:9100"} for i in range(6)], 6, 4 / 6),
     ],
-    ids=["just come", "names of something else", "both gone", "one gone", "not of this cluster"],
+    ids=["just come", "names of something else", "most gone", "both gone", "one gone", "not of this cluster"],
 )
 def test_nodes_that_come_and_go_are_no_join_that_fails(labels, left_in_time, rate):
     series = Vector(tuple(Row(one, 1.0) for one in labels), 0)

@@ -47,9 +47,9 @@ def test_no_more_series_count_than_there_are_and_no_fewer_than_lead_to_a_node(se
     assert joined <= total <= series.total()
 
 
-@given(JOINS, st.integers(1, 50))
-def test_series_that_outlive_their_nodes_change_no_rate(newest, gone):
-    later = newest + Counter({Join.NONE: gone})
+@given(JOINS, st.sampled_from(sorted(NOWHERE)), st.integers(1, 50))
+def test_series_that_outlive_their_nodes_change_no_rate(newest, how, gone):
+    later = newest + Counter({how: gone})
     total, joined = counted(newest, newest)
     assert counted(later, newest) == ((total, joined) if joined else (later.total(), 0))
 

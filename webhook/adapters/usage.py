@@ -7,13 +7,14 @@ any one that fails fails the sweep: half a sweep would show pods that do nothing
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from webhook.adapters.prometheus_http import Transport
 from webhook.adapters.prometheus_settings import PrometheusSettings
 from webhook.adapters.usage_pods import ABOUT_PODS, Answered, Told, instant, untold_steps
 from webhook.adapters.usage_signals import of_workloads, with_signals
-from webhook.core.nodejoin import KnownNodes, counted, joins, known_nodes, match_rate, node_of
+from webhook.core.nodejoin import KnownNodes, are_named, counted, joins, known_nodes, match_rate, node_of
 from webhook.core.policy import IdlePolicy, Policy
 from webhook.core.rules import every_signal
 from webhook.core.selftest import Answers, Asked, SelfTest
@@ -231,10 +232,12 @@ def nodes_of(answers: Mapping[str, Vector], *, begins: datetime | None = None) -
     for source, prefix, time in _SOURCES:
         if f"{prefix}Cpu" not in answers:
             continue
-        figures = [_by_node(answers[f"{prefix}{figure}"], known) for figure in _FIGURES]
-        times, since = _by_node(answers[time], known), _by_node(answers[f"{prefix}Since"], known, min)
-        series, newest = joins(answers[f"{prefix}Cpu"].rows, known), joins(answers[time].rows, known)
-        counts.append(counted(series, newest))
+        series, newest = answers[f"{prefix}Cpu"], answers[time]
+        named = are_named(series.rows, known)
+        by_node = partial(_by_node, known=known, named=named)
+        figures = [by_node(answers[f"{prefix}{figure}"]) for figure in _FIGURES]
+        times, since = by_node(newest), by_node(answers[f"{prefix}Since"], choose=min)
+        counts.append(counted(*(joins(answer.rows, known, named=named) for answer in (series, newest))))
         for node in set(times).intersection(*figures) - samples.keys():
             sampled_at = instant(times[node][1])
             if node and sampled_at:
@@ -259,12 +262,12 @@ def _sample(node: str, source: str, sampled_at: datetime, figures: list[float], 
 
 
 def _by_node(
-    answer: Vector, known: KnownNodes, choose: Callable[[float, float], float] = max
+    answer: Vector, *, known: KnownNodes, named: bool, choose: Callable[[float, float], float] = max
 ) -> dict[str, tuple[int, float]]:
     """(rows, the largest value or what ``choose`` takes) by node; under "" those that lead to none."""
     found: dict[str, tuple[int, float]] = {}
     for labels, value in answer.rows:
-        node, _ = node_of(labels, known)
+        node, _ = node_of(labels, known, named=named)
         rows, chosen = found.get(node, (0, value))
         found[node] = (rows + 1, choose(chosen, value))
     return found

@@ -19,7 +19,7 @@ class Join(StrEnum):
     ADDRESS = "address"
     NAME = "name"
     STRAY = "stray"
-    """Its label names no node that is known, nor does anything else lead to one."""
+    """Its label names no node that is known, while others of its source do."""
     NONE = "none"
 
 
@@ -36,23 +36,31 @@ def known_nodes(rows: Collection[tuple[Mapping[str, str], float]]) -> KnownNodes
     return KnownNodes({node for node, _ in named}, {address: node for node, address in named if address})
 
 
-def node_of(labels: Mapping[str, str], known: KnownNodes) -> tuple[str, Join]:
-    """The node's name, empty for none, and how it was found. Where no node is known, a label is taken at its word."""
-    if (label := labels.get("node")) and (label in known.names or not known.names):
-        return label, Join.LABEL
+def are_named(rows: Iterable[tuple[Mapping[str, str], float]], known: KnownNodes) -> bool:
+    """Whether labels ``node`` of these series name nodes: one that is known says so for all.
+
+    Of what names something else, as a host's other name, the address is asked. Where no node is known, a label is taken at
+    its word.
+    """
+    return not known.names or any(labels.get("node") in known.names for labels, _ in rows)
+
+
+def node_of(labels: Mapping[str, str], known: KnownNodes, *, named: bool = True) -> tuple[str, Join]:
+    """The node's name, empty for none, and how it was found; ``named`` is of its source, see ``are_named``."""
+    if named and (label := labels.get("node")):
+        # Nor by its address: that of a node that is gone may be another's by now.
+        return (label, Join.LABEL) if label in known.names or not known.names else ("", Join.STRAY)
     instance = labels.get("instance", "")
     host = instance.rpartition(":")[0].strip("[]") or instance
     if node := known.addresses.get(host):
         return node, Join.ADDRESS
     # Scraped through the API server's proxy, a kubelet's instance is its node's bare name.
-    if host in known.names:
-        return host, Join.NAME
-    return "", Join.STRAY if label else Join.NONE
+    return (host, Join.NAME) if host in known.names else ("", Join.NONE)
 
 
-def joins(rows: Iterable[tuple[Mapping[str, str], float]], known: KnownNodes) -> Counter[Join]:
+def joins(rows: Iterable[tuple[Mapping[str, str], float]], known: KnownNodes, *, named: bool = True) -> Counter[Join]:
     """How many series were led to a node in which way."""
-    return Counter(node_of(labels, known)[1] for labels, _ in rows)
+    return Counter(node_of(labels, known, named=named)[1] for labels, _ in rows)
 
 
 def counted(series: Counter[Join], newest: Counter[Join]) -> tuple[int, int]:
@@ -65,8 +73,8 @@ def counted(series: Counter[Join], newest: Counter[Join]) -> tuple[int, int]:
     joined = series.total() - series[Join.NONE] - series[Join.STRAY]
     if not joined:
         return series.total(), 0
-    strays = series[Join.STRAY] if series[Join.STRAY] > joined else 0
-    return joined + min(series[Join.NONE], newest[Join.NONE]) + strays, joined
+    lost, strays = (min(series[how], newest[how]) for how in (Join.NONE, Join.STRAY))
+    return joined + lost + (strays if strays > joined else 0), joined
 
 
 def match_rate(sources: Iterable[tuple[int, int]]) -> float | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from webhook.core.nodejoin import Join, KnownNodes, counted, joins, known_nodes, match_rate, why_blind
+from webhook.core.nodejoin import Join, KnownNodes, are_named, counted, joins, known_nodes, match_rate, why_blind
 from webhook.core.selftest import (
     CLUSTER_LABELS,
     REPLICA_LABELS,
@@ -367,7 +367,7 @@ def _node_sources(answers: Answers) -> tuple[NodeSource, ...]:
 
 
 def _node_source(name: str, rows: Rows, known: KnownNodes) -> NodeSource:
-    by = joins(rows, known)
+    by = joins(rows, known, named=are_named(rows, known))
     lost = by[Join.NONE] + by[Join.STRAY]
     return NodeSource(
         source=name, series=len(rows), joined=len(rows) - lost, by={how.value: n for how, n in by.items()}
@@ -405,13 +405,15 @@ def _nodes(view: _View) -> Iterator[Finding]:
         )
     blind = why_blind(match_rate(_counted(source) for source in view.sources))
     for source in (exporter, roots):
-        if source.joined < _GOOD_SHARE * source.series:
-            told = f"{source.series - source.joined} of {source.series} series of {source.source} lead to no node"
+        series, joined = _counted(source)
+        if joined < _GOOD_SHARE * series:
+            told = f"{series - joined} of {series} series of {source.source} lead to no node"
             yield _finding(
                 Code.NODE_JOIN,
                 Severity.WARNING,
                 f"{told}; {blind}" if blind else told,
-                "give them a node label (attachMetadata.node in a ServiceMonitor), or scrape by the node's address; "
+                "give them a node label (attachMetadata.node in a ServiceMonitor) that is the node's name, or scrape by "
+                "the node's address; "
                 "of machines that are no nodes, keep the series out by prometheus.jobs",
                 subject=source.source,
             )
