@@ -137,7 +137,8 @@ async def _read(receive: Receive, *, declared: int, limit: int) -> bytes | Reply
         if size <= limit:
             body += chunk
         elif size > limit + _DRAINED_BYTES:
-            return refusal(413, closes=True)
+            # Of a chunked body all may have come by now, and then the connection stays.
+            return refusal(413)
         else:
             body.clear()
         if not message.get("more_body"):

@@ -315,7 +315,7 @@ def _cells(one: NodeScore, *, wide: bool) -> tuple[str, ...]:
     )
     if not wide:
         return cells
-    age = "-" if one.age_seconds is None else f"{one.age_seconds:z.0f}s"
+    age = "-" if one.age_seconds is None else f"{max(0.0, one.age_seconds):.0f}s"
     habit = "-" if one.cpu is None or one.memory is None else f"{one.cpu.habit:+z.0%}/{one.memory.habit:+z.0%}"
     return (*cells, habit, age, one.source or "-")
 

@@ -18,7 +18,7 @@ class Reply(NamedTuple):
     allow: str = ""
     """The Allow header of a 405."""
     closes: bool = False
-    """Whether the connection ends with it, as after a request that was not read to its end."""
+    """Whether the connection ends with it, as after a body that will not be read."""
 
     @property
     def headers(self) -> list[tuple[str, str]]:
