@@ -1,6 +1,9 @@
 """Node load and pods' use from Prometheus' answers: the best source that knows all, and no zero for what is missing."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
+from time import sleep
 
 import pytest
 
@@ -230,3 +233,28 @@ def test_pods_use_is_two_queries_and_an_error_is_none_of_them_zero():
             with pytest.raises(UsageUnavailable):
                 ask(Policy())
         source.close()
+
+
+def test_polls_that_meet_share_connections_and_none_is_thrown_away(caplog):
+    """As in sync: what nodes use, what pods use, and the self-test, each with its own queries under way."""
+    meeting = Barrier(3)
+
+    def meet(query):
+        if query == "time()":
+            meeting.wait(10)
+        else:
+            sleep(0.05)
+        return whole(query)
+
+    with serving() as stub, ThreadPoolExecutor(3) as polls, caplog.at_level("WARNING"):
+        stub.answer = meet
+        prometheus = Prometheus(PrometheusSettings(url=stub.url))
+        polled = [
+            polls.submit(prometheus.node_usage, Policy()),
+            polls.submit(prometheus.pod_use, Policy()),
+            polls.submit(prometheus.self_test, Policy(), now=NOW),
+        ]
+        for one in polled:
+            one.result()
+        prometheus.close()
+    assert caplog.records == []

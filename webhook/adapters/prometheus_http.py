@@ -197,16 +197,19 @@ class _Exchange:
 # --- trust
 
 
+_POLLS = 3
+"""Those of sync that may meet: nodes, pods, self-test. Each connection beyond what is kept would be a handshake, and a warning."""
+
+
 def _pool(settings: PrometheusSettings) -> urllib3.HTTPConnectionPool:
     parts = urlsplit(settings.url)
     host = parts.hostname or ""
     timeout = urllib3.Timeout(connect=settings.deadline_seconds, read=settings.deadline_seconds)
+    kept = _POLLS * settings.concurrency
     if parts.scheme == "http":
-        return _HttpPool(host, parts.port or 80, timeout=timeout, maxsize=settings.concurrency, retries=False)
+        return _HttpPool(host, parts.port or 80, timeout=timeout, maxsize=kept, retries=False)
     context = tls_context(settings)
-    return _HttpsPool(
-        host, parts.port or 443, timeout=timeout, maxsize=settings.concurrency, retries=False, ssl_context=context
-    )
+    return _HttpsPool(host, parts.port or 443, timeout=timeout, maxsize=kept, retries=False, ssl_context=context)
 
 
 # --- answers
